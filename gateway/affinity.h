@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Affinity: which backend holds a sid. The one place that knows where that is
+ * looked up (store, then recovery) and how a record is made, kept alive and
+ * ended.
+ */
+#ifndef SIDGATE_GATEWAY_AFFINITY_H
+#define SIDGATE_GATEWAY_AFFINITY_H
+
+#include "eio/open.h"
+#include "eio/query.h"
+#include "gateway/listener.h"
+#include "gateway/worker.h"
+#include "store/store.h"
+
+enum gw_affinity {
+    GW_AFFINITY_FOUND,
+    GW_AFFINITY_UNKNOWN,     /* nobody holds it: code 1 */
+    GW_AFFINITY_UNAVAILABLE, /* it cannot be told now: 503 */
+};
+
+struct gw_lookup;
+typedef void (*gw_lookup_fn)(struct gw_lookup *lookup, enum gw_affinity result);
+
+/* Where a lookup's session lives, and how long it may be silent. */
+struct gw_session {
+    struct gw_backend *backend;
+    int64_t life_ms; /* what is left of the record's life */
+    uint32_t ping_interval_ms;
+    uint32_t ping_timeout_ms;
+    uint8_t transport; /* enum store_transport */
+    uint8_t eio;
+};
+
+/* What recovery needs to ask with. All of it must live until the lookup is done
+ * or cancelled. */
+struct gw_lookup_about {
+    const struct eio_sid *sid;
+    struct eio_span path;
+    struct eio_span host;
+    const struct gw_peer *peer;
+};
+
+/* Owned by the caller; zero it first. `session` is filled when FOUND. */
+struct gw_lookup {
+    gw_lookup_fn done;
+    void *arg;
+    struct gw_session session;
+    struct gw_worker *worker; /* affinity's own from here */
+    struct store_request request;
+    struct gw_lookup_about about;
+    struct gw_recovery_wait *wait;
+};
+
+/* Finds the owner. `done` may run before this returns. With may_recover false
+ * an unbound sid is UNKNOWN at once. */
+void gw_affinity_find(struct gw_worker *worker, struct gw_lookup *lookup,
+                      const struct gw_lookup_about *about, bool may_recover);
+
+/* `done` will not run any more. */
+void gw_affinity_cancel(struct gw_lookup *lookup);
+
+struct gw_bind;
+enum gw_bind_result {
+    GW_BOUND,
+    GW_BIND_CONFLICT, /* another backend holds this sid and knows it */
+    GW_BIND_FAILED,   /* the store did not take it */
+};
+typedef void (*gw_bind_fn)(struct gw_bind *bind, enum gw_bind_result result);
+
+/* Owned by the caller; zero it first. */
+struct gw_bind {
+    gw_bind_fn done;
+    void *arg;
+    struct gw_worker *worker; /* affinity's own from here */
+    struct gw_backend *backend;
+    struct store_request request;
+    struct eio_sid sid;
+    struct store_record record;
+    int64_t life_ms;
+    char old[STORE_BACKEND_MAX];
+    struct gw_ask *ask;
+    char path[GW_PATH_MAX];
+    char host[256];
+};
+
+/* What a new session is. */
+struct gw_binding {
+    struct gw_backend *backend;
+    const struct eio_open *open;
+    const struct gw_peer *peer;
+    struct eio_span path; /* of the handshake, to ask an old owner with */
+    struct eio_span host;
+    uint8_t transport; /* enum store_transport */
+    uint8_t eio;
+};
+
+/* Binds a new session. A sid that is bound to another backend is taken over
+ * only if that one denies it or is dead. `done` may run before this returns. */
+void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
+                      const struct gw_binding *binding);
+void gw_affinity_bind_cancel(struct gw_bind *bind);
+
+/* The session showed life on `transport`; renews the record when half of its
+ * life is gone or its transport is another now. */
+void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
+                       const struct gw_session *session, uint8_t transport);
+
+/* The session ended at `backend`: compare and delete. */
+void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
+                        const struct gw_backend *backend);
+
+/* The life of a record in ms. */
+int64_t gw_affinity_life_ms(uint32_t ping_interval_ms, uint32_t ping_timeout_ms,
+                            uint8_t transport);
+
+#endif

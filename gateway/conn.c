@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/* A client connection while it speaks HTTP. */
+#include "gateway/conn.h"
+#include "gateway/exchange.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LINGER_MS = 2000, REPLY_MAX = 20480 };
+
+static void on_event(struct gw_stream *stream);
+
+static void close_now(struct gw_conn *conn, bool is_reset);
+static void enter(struct gw_conn *conn, enum gw_conn_state state);
+
+static void on_timer(struct gw_timer *timer)
+{
+    struct gw_conn *conn = GW_CONTAINER(timer, struct gw_conn, timer);
+    struct gw_own_reply reply = {.status = 408, .closes = true};
+    switch (conn->state) {
+    case GW_CONN_IDLE:
+    case GW_CONN_LINGER:
+        close_now(conn, false);
+        return;
+    case GW_CONN_HEAD:
+        gw_count(&conn->worker->metrics.bad_requests);
+        gw_conn_reply(conn, &reply);
+        enter(conn, GW_CONN_FLUSH);
+        return;
+    case GW_CONN_BUSY:
+        gw_exchange_client_timeout(conn->exchange);
+        return;
+    case GW_CONN_FLUSH:
+        close_now(conn, true);
+        return;
+    case GW_CONN_CLOSED:
+        return;
+    }
+}
+
+static void set_timer(struct gw_conn *conn, int64_t after_ms)
+{
+    gw_worker_timer(conn->worker, &conn->timer, after_ms, on_timer);
+}
+
+/* The only place where a connection changes its state. */
+static void enter(struct gw_conn *conn, enum gw_conn_state state)
+{
+    const struct gw_config *config = conn->worker->config;
+    conn->state = state;
+    switch (state) {
+    case GW_CONN_IDLE:
+        conn->scan = (struct gw_scan){0};
+        set_timer(conn, config->keepalive_timeout_ms);
+        break;
+    case GW_CONN_HEAD:
+        set_timer(conn, config->head_timeout_ms);
+        break;
+    case GW_CONN_BUSY:
+    case GW_CONN_CLOSED:
+        gw_timer_stop(&conn->worker->wheel, &conn->timer);
+        break;
+    case GW_CONN_FLUSH:
+        gw_buf_free(&conn->in);
+        set_timer(conn, config->write_timeout_ms);
+        gw_stream_shutdown(conn->stream);
+        if (gw_stream_unsent(conn->stream) == 0)
+            enter(conn, GW_CONN_LINGER);
+        break;
+    case GW_CONN_LINGER:
+        /* Without reading on, the kernel would answer late bytes with RST,
+         * which can take the response from the client's hands. */
+        set_timer(conn, LINGER_MS);
+        gw_stream_again(conn->stream);
+        break;
+    }
+}
+
+static void close_now(struct gw_conn *conn, bool is_reset)
+{
+    struct gw_worker *worker = conn->worker;
+    if (conn->state == GW_CONN_CLOSED)
+        return;
+    enter(conn, GW_CONN_CLOSED);
+    gw_stream_close(&conn->stream, is_reset);
+    gw_buf_free(&conn->in);
+    gw_link_remove(&conn->link);
+    gw_count_add(&worker->metrics.connections, (uint64_t)-1);
+    atomic_fetch_sub_explicit(&worker->server->open_count, 1,
+                              memory_order_relaxed);
+    gw_worker_bury_object(worker, &conn->grave);
+}
+
+void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer)
+{
+    struct gw_conn *conn = calloc(1, sizeof(*conn));
+    struct gw_stream *stream =
+        conn != NULL ? gw_stream_new(worker, fd, on_event, conn) : NULL;
+    if (stream == NULL) {
+        if (conn == NULL)
+            close(fd);
+        free(conn);
+        atomic_fetch_sub_explicit(&worker->server->open_count, 1,
+                                  memory_order_relaxed);
+        gw_count(&worker->metrics.accept_errors);
+        return;
+    }
+    conn->worker = worker;
+    conn->stream = stream;
+    conn->peer = *peer;
+    stream->is_writable = true;
+    gw_link_init(&conn->link);
+    gw_link_add(&worker->connections, &conn->link);
+    gw_count(&worker->metrics.connections);
+    /* The head's clock starts with the connection: one that never sends
+     * anything is not better than one that sends slowly. */
+    enter(conn, GW_CONN_IDLE);
+}
+
+void gw_conn_reply(struct gw_conn *conn, struct gw_own_reply *reply)
+{
+    char text[REPLY_MAX];
+    size_t len = gw_own_reply_write(reply, text, sizeof(text));
+    gw_count_add(&conn->worker->metrics.bytes_to_clients, len);
+    gw_stream_write(conn->stream, text, len);
+}
+
+static void refuse(struct gw_conn *conn, int status)
+{
+    struct gw_own_reply reply = {.status = status, .closes = true};
+    gw_count(&conn->worker->metrics.bad_requests);
+    gw_conn_reply(conn, &reply);
+    enter(conn, GW_CONN_FLUSH);
+}
+
+/* Starts on the head in bytes[0..head_len); what follows it goes to, or
+ * stays in, conn->in. */
+static void take_head(struct gw_conn *conn, struct eio_span bytes,
+                      size_t head_len)
+{
+    struct gw_worker *worker = conn->worker;
+    bool is_buffered = conn->in != NULL;
+    int status = gw_head_parse_request((struct eio_span){bytes.ptr, head_len},
+                                       &worker->head);
+    if (status != 0) {
+        refuse(conn, status);
+        return;
+    }
+    gw_count(&worker->metrics.requests);
+    if (!is_buffered && bytes.len > head_len &&
+        !gw_buf_append(&conn->in, bytes.ptr + head_len, bytes.len - head_len)) {
+        close_now(conn, true);
+        return;
+    }
+    /* The head's bytes stay where they are until the exchange has begun, but
+     * what follows must already be what conn->in starts with. */
+    if (is_buffered)
+        conn->in->start += head_len;
+    enter(conn, GW_CONN_BUSY);
+    gw_exchange_begin(conn);
+    if (is_buffered)
+        gw_buf_take(&conn->in, 0);
+}
+
+/* Looks for a request in `bytes`, which are conn->in's or the worker's read
+ * buffer. */
+static void take_bytes(struct gw_conn *conn, struct eio_span bytes)
+{
+    size_t head_len = 0;
+    size_t blank = 0;
+    /* An empty line or two before a request are forgiven (RFC 9112 2.2). */
+    while (conn->scan.lines == 0 && bytes.len - blank >= 2 &&
+           memcmp(bytes.ptr + blank, "\r\n", 2) == 0)
+        blank += 2;
+    if (conn->in != NULL)
+        gw_buf_take(&conn->in, blank);
+    bytes.ptr += blank;
+    bytes.len -= blank;
+    if (bytes.len == 0)
+        return;
+    int status =
+        gw_head_scan(&conn->scan, bytes, conn->worker->config, &head_len);
+    if (status != 0) {
+        refuse(conn, status);
+        return;
+    }
+    if (head_len > 0) {
+        take_head(conn, bytes, head_len);
+        return;
+    }
+    if (conn->in == NULL && !gw_buf_append(&conn->in, bytes.ptr, bytes.len)) {
+        close_now(conn, true);
+        return;
+    }
+    if (conn->state == GW_CONN_IDLE)
+        enter(conn, GW_CONN_HEAD);
+}
+
+/* IDLE or HEAD: looks for the next request in what was read and in what can
+ * be read. */
+static void find_request(struct gw_conn *conn)
+{
+    struct gw_worker *worker = conn->worker;
+    if (conn->in != NULL && conn->state == GW_CONN_IDLE)
+        take_bytes(conn, (struct eio_span){gw_buf_ptr(conn->in),
+                                           gw_buf_len(conn->in)});
+    while ((conn->state == GW_CONN_IDLE || conn->state == GW_CONN_HEAD) &&
+           conn->stream->is_readable) {
+        ssize_t n = gw_stream_read(conn->stream, worker->read_buffer,
+                                   GW_READ_BUFFER_BYTES);
+        if (n == GW_READ_EMPTY)
+            return;
+        if (n <= 0) {
+            close_now(conn, false);
+            return;
+        }
+        gw_count_add(&worker->metrics.bytes_from_clients, (uint64_t)n);
+        struct eio_span bytes = {worker->read_buffer, (size_t)n};
+        if (conn->in != NULL) {
+            if (!gw_buf_append(&conn->in, bytes.ptr, bytes.len)) {
+                close_now(conn, true);
+                return;
+            }
+            bytes =
+                (struct eio_span){gw_buf_ptr(conn->in), gw_buf_len(conn->in)};
+        }
+        take_bytes(conn, bytes);
+    }
+}
+
+static void linger(struct gw_conn *conn)
+{
+    while (conn->stream->is_readable) {
+        ssize_t n = gw_stream_read(conn->stream, conn->worker->read_buffer,
+                                   GW_READ_BUFFER_BYTES);
+        if (n == GW_READ_EMPTY)
+            return;
+        if (n <= 0) {
+            close_now(conn, false);
+            return;
+        }
+    }
+}
+
+static void on_event(struct gw_stream *stream)
+{
+    struct gw_conn *conn = stream->owner;
+    if (stream->is_reset) {
+        if (conn->exchange != NULL)
+            gw_exchange_abort(conn->exchange);
+        close_now(conn, false);
+        return;
+    }
+    switch (conn->state) {
+    case GW_CONN_IDLE:
+    case GW_CONN_HEAD:
+        /* Nothing new before the last response has gone. */
+        if (gw_stream_unsent(stream) == 0)
+            find_request(conn);
+        break;
+    case GW_CONN_BUSY:
+        gw_exchange_on_client(conn->exchange);
+        break;
+    case GW_CONN_FLUSH:
+        if (gw_stream_unsent(stream) == 0)
+            enter(conn, GW_CONN_LINGER);
+        break;
+    case GW_CONN_LINGER:
+        linger(conn);
+        break;
+    case GW_CONN_CLOSED:
+        break;
+    }
+}
+
+void gw_conn_read(struct gw_conn *conn, size_t limit)
+{
+    struct gw_worker *worker = conn->worker;
+    while (conn->stream->is_readable && gw_buf_len(conn->in) < limit) {
+        size_t room = limit - gw_buf_len(conn->in);
+        if (room > GW_READ_BUFFER_BYTES)
+            room = GW_READ_BUFFER_BYTES;
+        ssize_t n = gw_stream_read(conn->stream, worker->read_buffer, room);
+        if (n <= 0)
+            return;
+        gw_count_add(&worker->metrics.bytes_from_clients, (uint64_t)n);
+        if (!gw_buf_append(&conn->in, worker->read_buffer, (size_t)n)) {
+            conn->stream->is_reset = true;
+            gw_stream_again(conn->stream);
+            return;
+        }
+    }
+}
+
+void gw_conn_next(struct gw_conn *conn)
+{
+    conn->exchange = NULL;
+    if (conn->closes || conn->worker->phase != GW_PHASE_RUNNING) {
+        enter(conn, GW_CONN_FLUSH);
+        return;
+    }
+    enter(conn, GW_CONN_IDLE);
+    if (conn->in != NULL || conn->stream->is_readable)
+        gw_stream_again(conn->stream);
+}
+
+void gw_conn_cut(struct gw_conn *conn)
+{
+    conn->exchange = NULL;
+    /* With bytes unsent, RST would take them away too. */
+    if (gw_stream_unsent(conn->stream) > 0)
+        enter(conn, GW_CONN_FLUSH);
+    else
+        close_now(conn, true);
+}
+
+struct gw_stream *gw_conn_detach(struct gw_conn *conn, struct gw_buf **in)
+{
+    struct gw_stream *stream = conn->stream;
+    *in = conn->in;
+    conn->in = NULL;
+    conn->stream = NULL;
+    conn->exchange = NULL;
+    close_now(conn, false);
+    /* the tunnel counts as open in its place */
+    atomic_fetch_add_explicit(&conn->worker->server->open_count, 1,
+                              memory_order_relaxed);
+    return stream;
+}
+
+void gw_conn_watch_writing(struct gw_conn *conn)
+{
+    if (gw_stream_unsent(conn->stream) == 0 || conn->stream->is_corked)
+        gw_timer_stop(&conn->worker->wheel, &conn->timer);
+    else if (!gw_timer_is_running(&conn->timer))
+        set_timer(conn, conn->worker->config->write_timeout_ms);
+}
+
+void gw_conn_watch_reading(struct gw_conn *conn)
+{
+    set_timer(conn, conn->worker->config->body_timeout_ms);
+}
+
+void gw_conns_drain(struct gw_worker *worker)
+{
+    struct gw_link *next;
+    for (struct gw_link *at = worker->connections.next;
+         at != &worker->connections; at = next) {
+        struct gw_conn *conn = GW_CONTAINER(at, struct gw_conn, link);
+        next = at->next;
+        if (conn->state != GW_CONN_IDLE)
+            continue;
+        /* A request may be on its way up from the kernel. */
+        conn->stream->is_readable = true;
+        on_event(conn->stream);
+        if (conn->state == GW_CONN_IDLE)
+            enter(conn, GW_CONN_FLUSH);
+    }
+}
+
+void gw_conns_cut(struct gw_worker *worker)
+{
+    while (worker->connections.next != &worker->connections) {
+        struct gw_conn *conn =
+            GW_CONTAINER(worker->connections.next, struct gw_conn, link);
+        if (conn->exchange != NULL)
+            gw_exchange_drop(conn->exchange, false);
+        close_now(conn, false);
+    }
+}

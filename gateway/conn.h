@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A client connection while it speaks HTTP: it finds one request after the
+ * other and has an exchange carry each out; the next is looked at only when
+ * the response to the last has gone.
+ *
+ *          bytes            head whole           response sent
+ *   IDLE --------> HEAD ----------------> BUSY ----------------> IDLE
+ *                    |                      |
+ *                    | refused              | last response
+ *                    v                      v
+ *                  FLUSH  (unsent bytes) -> LINGER (our FIN is sent, input is
+ *                                           dropped) -> CLOSED
+ */
+#ifndef SIDGATE_GATEWAY_CONN_H
+#define SIDGATE_GATEWAY_CONN_H
+
+#include "gateway/head_write.h"
+#include "gateway/listener.h"
+#include "gateway/worker.h"
+
+enum gw_conn_state {
+    GW_CONN_IDLE,
+    GW_CONN_HEAD,
+    GW_CONN_BUSY,
+    GW_CONN_FLUSH,
+    GW_CONN_LINGER,
+    GW_CONN_CLOSED,
+};
+
+struct gw_exchange;
+
+struct gw_conn {
+    struct gw_grave grave;
+    struct gw_link link; /* in worker->connections */
+    struct gw_worker *worker;
+    struct gw_stream *stream;
+    struct gw_exchange *exchange; /* while BUSY */
+    struct gw_buf *in; /* read and not yet used: part of a head, a body, or
+                          the next request */
+    struct gw_scan scan;
+    struct gw_timer timer; /* what it means depends on the state */
+    enum gw_conn_state state;
+    struct gw_peer peer;
+    bool closes; /* after the current response */
+};
+
+/* Takes over an accepted socket. */
+void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer);
+
+/* Reads what the client sent into conn->in, at most `limit` bytes there. */
+void gw_conn_read(struct gw_conn *conn, size_t limit);
+
+/* The exchange is over and its response written (or, with is_cut, could not
+ * be finished, so that the client must see it cut). */
+void gw_conn_next(struct gw_conn *conn);
+void gw_conn_cut(struct gw_conn *conn);
+
+/* Sends an answer of sidgate's own; the connection's state is not touched. */
+void gw_conn_reply(struct gw_conn *conn, struct gw_own_reply *reply);
+
+/* The exchange made a tunnel of it: takes the client's stream and what was
+ * read of it (may be NULL) away; the connection is gone. */
+struct gw_stream *gw_conn_detach(struct gw_conn *conn, struct gw_buf **in);
+
+/* Starts or stops the watch on a reader that makes no progress; starts the
+ * one on a body that does not arrive. gw_exchange_client_timeout is told. */
+void gw_conn_watch_writing(struct gw_conn *conn);
+void gw_conn_watch_reading(struct gw_conn *conn);
+
+/* Shutdown: idle connections close, busy ones after their response. */
+void gw_conns_drain(struct gw_worker *worker);
+void gw_conns_cut(struct gw_worker *worker);
+
+#endif

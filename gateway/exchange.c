@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/* One request and its response: its beginning, its body, its end. */
+#include "gateway/exchange.h"
+#include "gateway/learn.h"
+#include "gateway/log.h"
+
+#include <stdlib.h>
+
+enum { PIECES_PER_TURN = 4 };
+
+struct eio_span gw_exchange_place(const struct gw_exchange *exchange,
+                                  struct gw_place place)
+{
+    if (exchange->request == NULL || place.len == 0)
+        return (struct eio_span){NULL, 0};
+    return (struct eio_span){exchange->request->data + place.at, place.len};
+}
+
+void gw_exchange_enter(struct gw_exchange *exchange,
+                       enum gw_exchange_state state)
+{
+    exchange->state = state;
+    if (state != GW_EXCHANGE_HEAD)
+        gw_timer_stop(&exchange->worker->wheel, &exchange->timer);
+}
+
+void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
+{
+    struct gw_worker *worker = exchange->worker;
+    if (exchange->state == GW_EXCHANGE_DONE)
+        return;
+    gw_exchange_enter(exchange, GW_EXCHANGE_DONE);
+    gw_affinity_cancel(&exchange->lookup);
+    gw_learn_free(&exchange->learn);
+    gw_upstream_close(&exchange->up, is_reset);
+    if (exchange->is_counted)
+        atomic_fetch_sub_explicit(&exchange->backend->handshakes, 1,
+                                  memory_order_relaxed);
+    gw_buf_free(&exchange->request);
+    gw_buf_free(&exchange->body);
+    gw_buf_free(&exchange->denial);
+    gw_body_fini(&exchange->decoder);
+    gw_body_fini(&exchange->response);
+    exchange->conn->exchange = NULL;
+    gw_worker_bury_object(worker, &exchange->grave);
+}
+
+void gw_exchange_abort(struct gw_exchange *exchange)
+{
+    gw_count(&exchange->worker->metrics.client_aborts);
+    gw_exchange_drop(exchange, true);
+}
+
+static void answer(struct gw_exchange *exchange, struct gw_own_reply *reply)
+{
+    struct gw_conn *conn = exchange->conn;
+    bool has_begun =
+        exchange->state == GW_EXCHANGE_RELAY && !conn->stream->is_corked;
+    if (has_begun) {
+        gw_exchange_drop(exchange, false);
+        gw_conn_cut(conn);
+        return;
+    }
+    /* A held response is thrown away: this takes its place. Nothing else can
+     * be in the buffer, since a request starts only when it is empty. */
+    if (conn->stream->is_corked) {
+        gw_buf_free(&conn->stream->out);
+        conn->stream->is_corked = false;
+    }
+    if (!exchange->decoder.is_done || exchange->is_websocket ||
+        conn->worker->phase != GW_PHASE_RUNNING)
+        conn->closes = true;
+    reply->closes = conn->closes;
+    reply->keeps_alive_1_0 = exchange->keeps_alive_1_0;
+    reply->is_head = exchange->is_head;
+    reply->is_upgrade = exchange->is_websocket;
+    if (exchange->has_client_fin)
+        reply->closes = true;
+    gw_conn_reply(conn, reply);
+    gw_exchange_drop(exchange, false);
+    gw_conn_next(conn);
+}
+
+void gw_exchange_fail(struct gw_exchange *exchange, int status)
+{
+    struct gw_own_reply reply = {.status = status};
+    if (status == 413 || status == 408)
+        gw_count(&exchange->worker->metrics.bad_requests);
+    answer(exchange, &reply);
+}
+
+void gw_exchange_fail_eio(struct gw_exchange *exchange, enum eio_error error)
+{
+    struct gw_own_reply reply = {.status = 400, .is_eio = true, .error = error};
+    char origin[512];
+    struct eio_span from = gw_exchange_place(exchange, exchange->places.origin);
+    if (from.len > 0 && from.len <= sizeof(origin)) {
+        memcpy(origin, from.ptr, from.len);
+        reply.origin = (struct eio_span){origin, from.len};
+    }
+    if (error == EIO_ERROR_UNKNOWN_SID)
+        gw_count(&exchange->worker->metrics.unknown_sid);
+    else
+        gw_count(&exchange->worker->metrics.duplicate_sid);
+    answer(exchange, &reply);
+}
+
+void gw_exchange_finish(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    gw_exchange_drop(exchange, false);
+    gw_conn_next(conn);
+}
+
+void gw_exchange_client_timeout(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    if (gw_stream_unsent(conn->stream) > 0) {
+        conn->stream->is_reset = true; /* a reader that does not read */
+        gw_stream_again(conn->stream);
+    } else if (!exchange->decoder.is_done) {
+        gw_exchange_fail(exchange, 408);
+    }
+}
+
+static void watch_body(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    gw_timer_stop(&conn->worker->wheel, &conn->timer);
+    if (exchange->decoder.is_done)
+        return;
+    gw_conn_watch_reading(conn);
+}
+
+/* Decodes what is in conn->in. False: the exchange has ended. */
+static bool decode(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    if (conn->in == NULL || exchange->decoder.is_done)
+        return true;
+    char *bytes = gw_buf_ptr(conn->in);
+    size_t consumed;
+    ptrdiff_t n = gw_body_decode(&exchange->decoder, bytes,
+                                 gw_buf_len(conn->in), &consumed);
+    if (n < 0) {
+        conn->closes = true;
+        gw_exchange_fail(exchange, 400);
+        return false;
+    }
+    exchange->body_bytes += (uint64_t)n;
+    uint64_t max = exchange->worker->config->max_body_bytes;
+    if (max != 0 && exchange->body_bytes > max) {
+        gw_exchange_fail(exchange, 413);
+        return false;
+    }
+    struct eio_span piece = {bytes, (size_t)n};
+    if (exchange->is_post && exchange->route == GW_ROUTE_SESSION)
+        eio_close_scan_feed(&exchange->scan, piece);
+    if (!gw_buf_append(&exchange->body, bytes, (size_t)n)) {
+        gw_exchange_fail(exchange, 503);
+        return false;
+    }
+    gw_buf_take(&conn->in, consumed);
+    return true;
+}
+
+/* Reads and decodes the request's body as far as it is there, but holds no
+ * more than GW_BODY_WHOLE_MAX unsent. False: the exchange has ended. */
+static bool read_body(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    if (!decode(exchange))
+        return false;
+    while (!exchange->decoder.is_done && conn->stream->is_readable &&
+           gw_buf_len(exchange->body) < GW_BODY_WHOLE_MAX) {
+        size_t before = gw_buf_len(conn->in);
+        gw_conn_read(conn, before + GW_READ_BUFFER_BYTES / 4);
+        if (gw_buf_len(conn->in) == before)
+            break;
+        if (!decode(exchange))
+            return false;
+    }
+    watch_body(exchange);
+    return true;
+}
+
+/* The client's FIN before its request was whole: a backend that has begun to
+ * read it shall see the same, one that has not need not know of it. */
+static void on_cut_request(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    gw_count(&exchange->worker->metrics.client_aborts);
+    conn->closes = true;
+    gw_exchange_drop(exchange, false);
+    gw_conn_cut(conn);
+}
+
+static void collect(struct gw_exchange *exchange)
+{
+    if (!read_body(exchange))
+        return;
+    if (!exchange->decoder.is_done &&
+        gw_buf_len(exchange->body) < GW_BODY_WHOLE_MAX) {
+        if (exchange->conn->stream->is_eof)
+            on_cut_request(exchange);
+        return;
+    }
+    /* Whole: a length says it better than chunks do. */
+    if (exchange->decoder.is_done && exchange->framing.is_chunked) {
+        exchange->framing.is_chunked = false;
+        exchange->framing.content_length = (int64_t)gw_buf_len(exchange->body);
+    }
+    gw_exchange_route(exchange);
+}
+
+void gw_exchange_send_body(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    for (int i = 0; i < PIECES_PER_TURN; i++) {
+        if (exchange->decoder.is_done ||
+            gw_stream_unsent(exchange->up->stream) > 0)
+            return;
+        if (!read_body(exchange))
+            return;
+        if (gw_buf_len(exchange->body) == 0 && !exchange->decoder.is_done) {
+            if (conn->stream->is_eof)
+                on_cut_request(exchange);
+            return;
+        }
+        gw_exchange_write_body(exchange, NULL, 0);
+    }
+    gw_stream_again(conn->stream);
+}
+
+void gw_exchange_on_client(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    if (gw_stream_unsent(conn->stream) == 0)
+        gw_timer_stop(&conn->worker->wheel, &conn->timer);
+    if (exchange->state == GW_EXCHANGE_BODY) {
+        collect(exchange);
+        return;
+    }
+    if (!exchange->decoder.is_done) {
+        if (exchange->state >= GW_EXCHANGE_HEAD)
+            gw_exchange_send_body(exchange);
+        if (exchange->state == GW_EXCHANGE_DONE)
+            return;
+    } else if (conn->stream->is_readable) {
+        /* Ahead of its turn: to notice that the client leaves. */
+        gw_conn_read(conn, GW_EARLY_MAX);
+    }
+    if (conn->stream->is_broken) {
+        gw_exchange_abort(exchange);
+        gw_conn_cut(conn);
+        return;
+    }
+    if (conn->stream->is_eof && !exchange->has_client_fin) {
+        if (!exchange->decoder.is_done) {
+            on_cut_request(exchange);
+            return;
+        }
+        if (conn->in == NULL || exchange->is_websocket)
+            gw_exchange_pass_fin(exchange);
+    }
+    gw_exchange_pump(exchange);
+}
+
+/* What is needed of the head later on; it is gone afterwards. */
+static void note_head(struct gw_exchange *exchange, const struct gw_head *head)
+{
+    exchange->minor = (uint8_t)head->minor;
+    exchange->is_get = head->is_get;
+    exchange->is_head = head->is_head;
+    exchange->is_post = head->is_post;
+    exchange->is_options = head->is_options;
+    exchange->is_websocket = head->is_websocket;
+    exchange->framing.content_length = head->content_length;
+    exchange->framing.is_chunked = head->is_chunked;
+    exchange->keep_alive_s = -1;
+    if (head->minor == 0 && head->says_keep_alive && !head->says_close)
+        exchange->keeps_alive_1_0 = true;
+    exchange->conn->closes =
+        head->says_close || (head->minor == 0 && !exchange->keeps_alive_1_0);
+    if (head->is_websocket)
+        gw_ws_accept(head->ws_key, exchange->ws_accept);
+}
+
+static bool write_request(struct gw_exchange *exchange,
+                          const struct gw_head *head)
+{
+    struct gw_worker *worker = exchange->worker;
+    size_t len = gw_request_write(
+        head, &exchange->conn->peer, exchange->route == GW_ROUTE_HANDSHAKE,
+        &exchange->places,
+        (struct eio_span){worker->scratch, sizeof(worker->scratch)});
+    return len > 0 &&
+           gw_buf_reserve(&exchange->request, len + GW_FRAMING_MAX) &&
+           gw_buf_append(&exchange->request, worker->scratch, len);
+}
+
+static bool start_body(struct gw_exchange *exchange, bool expects_continue)
+{
+    struct gw_conn *conn = exchange->conn;
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    enum gw_body_kind kind = GW_BODY_NONE;
+    if (exchange->framing.is_chunked)
+        kind = GW_BODY_CHUNKED;
+    else if (exchange->framing.content_length > 0)
+        kind = GW_BODY_LENGTH;
+    if (!gw_body_init(&exchange->decoder, kind,
+                      (uint64_t)exchange->framing.content_length))
+        return false;
+    if (expects_continue && !exchange->decoder.is_done &&
+        gw_buf_len(conn->in) == 0)
+        gw_stream_write(conn->stream, go_on, sizeof(go_on) - 1);
+    return true;
+}
+
+void gw_exchange_begin(struct gw_conn *conn)
+{
+    struct gw_worker *worker = conn->worker;
+    struct gw_head *head = &worker->head;
+    bool expects_continue = head->expects_continue;
+    struct gw_exchange *exchange = calloc(1, sizeof(*exchange));
+    if (exchange == NULL) {
+        conn->closes = true;
+        struct gw_own_reply reply = {.status = 503, .closes = true};
+        gw_conn_reply(conn, &reply);
+        gw_conn_next(conn);
+        return;
+    }
+    exchange->worker = worker;
+    exchange->conn = conn;
+    conn->exchange = exchange;
+    exchange->route = gw_route_of(worker->config, head, &exchange->query);
+    note_head(exchange, head);
+    uint64_t max = worker->config->max_body_bytes;
+    if (!write_request(exchange, head)) {
+        gw_exchange_fail(exchange, 431);
+    } else if (max != 0 && head->content_length > 0 &&
+               (uint64_t)head->content_length > max) {
+        gw_exchange_fail(exchange, 413);
+    } else if (!start_body(exchange, expects_continue)) {
+        gw_exchange_fail(exchange, 503);
+    } else {
+        gw_exchange_enter(exchange, GW_EXCHANGE_BODY);
+        collect(exchange);
+    }
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request and its response.
+ *
+ *   BODY      a request body of up to 64 KiB is read whole first
+ *   ROUTE     the sid's owner is being looked up
+ *   CONNECT   a backend connection is being opened
+ *   HEAD      the request is being sent; the response head is awaited
+ *   RELAY     the response flows
+ *   HELD      the response is whole but waits for the store's word
+ *   DONE      nothing is left to do
+ *
+ * The request's own body may still flow (beyond 64 KiB) in HEAD and RELAY.
+ */
+#ifndef SIDGATE_GATEWAY_EXCHANGE_H
+#define SIDGATE_GATEWAY_EXCHANGE_H
+
+#include "eio/payload.h"
+#include "gateway/affinity.h"
+#include "gateway/body.h"
+#include "gateway/conn.h"
+#include "gateway/route.h"
+#include "gateway/upstream.h"
+
+enum gw_exchange_state {
+    GW_EXCHANGE_BODY,
+    GW_EXCHANGE_ROUTE,
+    GW_EXCHANGE_CONNECT,
+    GW_EXCHANGE_HEAD,
+    GW_EXCHANGE_RELAY,
+    GW_EXCHANGE_HELD,
+    GW_EXCHANGE_DONE,
+};
+
+enum {
+    GW_BODY_WHOLE_MAX = 65536, /* request bodies up to this are read whole */
+    GW_EARLY_MAX = 65536,      /* bytes read ahead of their turn */
+};
+
+struct gw_learn;
+
+struct gw_exchange {
+    struct gw_grave grave;
+    struct gw_worker *worker;
+    struct gw_conn *conn;
+    struct gw_backend *backend;
+    struct gw_upstream *up;
+    enum gw_exchange_state state;
+    enum gw_route route;
+
+    /* the request */
+    struct gw_buf *request; /* its head, kept for sending it again */
+    struct gw_request_places places;
+    struct gw_buf *body; /* decoded and not yet sent */
+    struct gw_body decoder;
+    struct gw_framing framing; /* towards the backend */
+    uint64_t body_bytes;
+    uint8_t minor;
+    bool is_get;
+    bool is_head;
+    bool is_post;
+    bool is_options;
+    bool is_websocket;
+    bool keeps_alive_1_0;
+    bool was_resent;
+    bool has_client_fin; /* the client has shut its side */
+    bool is_counted;     /* in backend->handshakes */
+    struct eio_query query;
+    char ws_accept[29]; /* what a right 101 must say */
+
+    /* routing */
+    struct gw_lookup lookup;
+    struct gw_session session;
+    struct gw_backend_set tried;
+    unsigned refusals;
+    struct gw_timer timer; /* response timeout; pause before a reconnect */
+
+    /* the response */
+    struct gw_body response;
+    struct gw_learn *learn;     /* while it may be a handshake's answer */
+    struct eio_close_scan scan; /* of a poll's answer or a POST's body */
+    struct gw_buf *denial;      /* the start of a 400's body */
+    int status;
+    int keep_alive_s;
+    bool out_is_chunked;
+    bool is_reusable; /* so far the backend connection may be kept */
+    bool is_denial;
+    bool is_binding;   /* the store has been told and has not answered */
+    int bind_result;   /* of a binding that ended at once */
+    unsigned interims; /* 1xx heads seen */
+};
+
+/* Begins with the head in worker->head; the bytes behind it are in conn->in
+ * (or still in the socket). The head's bytes need live only until this
+ * returns. */
+void gw_exchange_begin(struct gw_conn *conn);
+
+/* The client's stream can be read or written, or has ended. */
+void gw_exchange_on_client(struct gw_exchange *exchange);
+
+/* The client is gone (reset): the backend is told by RST. */
+void gw_exchange_abort(struct gw_exchange *exchange);
+
+/* No progress on the client's side for as long as allowed. */
+void gw_exchange_client_timeout(struct gw_exchange *exchange);
+
+/* ---- between the files exchange*.c ---- */
+
+/* The only function that changes the state. */
+void gw_exchange_enter(struct gw_exchange *exchange,
+                       enum gw_exchange_state state);
+
+/* Ends it with an answer of sidgate's own, if no response has begun; else the
+ * client sees it cut. */
+void gw_exchange_fail(struct gw_exchange *exchange, int status);
+void gw_exchange_fail_eio(struct gw_exchange *exchange, enum eio_error error);
+
+/* The response is whole and written. */
+void gw_exchange_finish(struct gw_exchange *exchange);
+
+/* Frees everything but the connection. */
+void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset);
+
+/* exchange.c: streams a body beyond GW_BODY_WHOLE_MAX to the backend. */
+void gw_exchange_send_body(struct gw_exchange *exchange);
+
+/* exchange_send.c: from a route to a sent request. */
+void gw_exchange_route(struct gw_exchange *exchange);
+void gw_exchange_connect(struct gw_exchange *exchange);
+bool gw_exchange_may_repeat(const struct gw_exchange *exchange);
+/* Sends exchange->body behind `head`'s `count` pieces (at most 2). */
+void gw_exchange_write_body(struct gw_exchange *exchange,
+                            const struct iovec *head, int count);
+void gw_exchange_pass_fin(struct gw_exchange *exchange);
+
+/* exchange_response.c: from the backend's bytes to the client's. */
+void gw_exchange_on_backend(struct gw_upstream *up, void *arg);
+void gw_exchange_pump(struct gw_exchange *exchange);
+
+struct eio_span gw_exchange_place(const struct gw_exchange *exchange,
+                                  struct gw_place place);
+
+#endif

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/* From the backend's bytes to the client's. */
+#include "eio/error.h"
+#include "gateway/exchange.h"
+#include "gateway/learn.h"
+#include "gateway/log.h"
+#include "gateway/tunnel.h"
+
+enum {
+    READS_PER_TURN = 4,
+    INTERIM_MAX = 8, /* 1xx responses to one request */
+    DENIAL_MAX = 512,
+    HELD_MAX = 32768, /* of a response that waits to be learnt from */
+};
+
+static void bad_response(struct gw_exchange *exchange, const char *what)
+{
+    struct gw_backend *backend = exchange->backend;
+    gw_count(
+        &exchange->worker->backend_metrics[backend->index].b_bad_responses);
+    gw_log(GW_LOG_WARNING, "bad_response", "backend", backend->config->id,
+           "why", what);
+    gw_exchange_fail(exchange, 502);
+}
+
+static bool is_blocked(const struct gw_exchange *exchange)
+{
+    const struct gw_stream *client = exchange->conn->stream;
+    return gw_stream_unsent(client) > (client->is_corked ? HELD_MAX : 0);
+}
+
+/* ---- what the response means for the session ---- */
+
+static void end_session(struct gw_exchange *exchange)
+{
+    if (exchange->route != GW_ROUTE_SESSION ||
+        !(exchange->is_get || exchange->is_post))
+        return;
+    struct eio_span denial = {NULL, gw_buf_len(exchange->denial)};
+    if (denial.len > 0)
+        denial.ptr = gw_buf_ptr(exchange->denial);
+    bool is_denied = exchange->is_denial &&
+                     eio_is_unknown_sid(exchange->status, denial,
+                                        exchange->worker->config->netty);
+    if (is_denied)
+        gw_count(&exchange->worker->backend_metrics[exchange->backend->index]
+                      .b_unknown_sid);
+    if (is_denied || (exchange->scan.found && exchange->status == 200))
+        gw_affinity_unbind(exchange->worker, &exchange->query.sid,
+                           exchange->backend);
+}
+
+static void release_held(struct gw_exchange *exchange)
+{
+    struct gw_conn *conn = exchange->conn;
+    gw_learn_free(&exchange->learn);
+    gw_stream_uncork(conn->stream);
+    if (exchange->state == GW_EXCHANGE_HELD)
+        gw_exchange_finish(exchange);
+    else
+        gw_exchange_pump(exchange);
+}
+
+static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
+{
+    struct gw_exchange *exchange = bind->arg;
+    /* Within gw_affinity_bind: learn_piece looks at the result. */
+    if (!exchange->conn->stream->is_corked) {
+        exchange->bind_result = (int)result;
+        return;
+    }
+    switch (result) {
+    case GW_BOUND:
+        release_held(exchange);
+        return;
+    case GW_BIND_CONFLICT:
+        gw_exchange_fail(exchange, 502);
+        return;
+    case GW_BIND_FAILED:
+        gw_exchange_fail(exchange, 503);
+        return;
+    }
+}
+
+/* Returns 0, or the status with which to refuse the response. */
+static int learn_piece(struct gw_exchange *exchange, struct eio_span piece)
+{
+    struct gw_stream *client = exchange->conn->stream;
+    bool was_corked = client->is_corked;
+    struct eio_open open;
+    switch (gw_learn_feed(exchange->learn, piece, exchange->response.is_done,
+                          &open)) {
+    case GW_LEARN_MORE:
+        client->is_corked = true;
+        return 0;
+    case GW_LEARN_NONE:
+        gw_learn_free(&exchange->learn);
+        if (was_corked)
+            gw_stream_uncork(client);
+        return 0;
+    case GW_LEARN_OPEN:
+        break;
+    }
+    struct gw_binding binding = {
+        .backend = exchange->backend,
+        .open = &open,
+        .peer = &exchange->conn->peer,
+        .path = gw_exchange_place(exchange, exchange->places.path),
+        .host = gw_exchange_place(exchange, exchange->places.host),
+        .transport = STORE_TRANSPORT_POLLING,
+        .eio = (uint8_t)exchange->query.eio,
+    };
+    struct gw_bind *bind = gw_learn_bind(exchange->learn);
+    bind->done = on_bound;
+    bind->arg = exchange;
+    client->is_corked = false;
+    exchange->bind_result = -1;
+    gw_affinity_bind(exchange->worker, bind, &binding);
+    client->is_corked = was_corked;
+    if (exchange->bind_result < 0) {
+        client->is_corked = true; /* until the store has acknowledged it */
+        exchange->is_binding = true;
+        return 0;
+    }
+    gw_learn_free(&exchange->learn);
+    if (exchange->bind_result == GW_BIND_CONFLICT)
+        return 502;
+    if (exchange->bind_result == GW_BIND_FAILED)
+        return 503;
+    if (was_corked)
+        gw_stream_uncork(client);
+    return 0;
+}
+
+/* Looks at a decoded piece before it is passed on. */
+static int inspect(struct gw_exchange *exchange, struct eio_span piece)
+{
+    if (exchange->learn != NULL && !exchange->is_binding)
+        return learn_piece(exchange, piece);
+    if (exchange->route != GW_ROUTE_SESSION)
+        return 0;
+    if (exchange->is_denial) {
+        size_t room = DENIAL_MAX - gw_buf_len(exchange->denial);
+        size_t take = piece.len < room ? piece.len : room;
+        if (!gw_buf_append(&exchange->denial, piece.ptr, take))
+            exchange->is_denial = false;
+    } else if (exchange->is_get && exchange->status == 200) {
+        eio_close_scan_feed(&exchange->scan, piece);
+    }
+    return 0;
+}
+
+/* ---- the response ---- */
+
+static void complete(struct gw_exchange *exchange)
+{
+    if (!exchange->decoder.is_done)
+        exchange->conn->closes = true;
+    if (exchange->is_reusable && exchange->decoder.is_done &&
+        gw_stream_unsent(exchange->up->stream) == 0)
+        gw_upstream_release(&exchange->up, exchange->keep_alive_s);
+    else
+        gw_upstream_close(&exchange->up, false);
+    end_session(exchange);
+    if (exchange->conn->stream->is_corked)
+        gw_exchange_enter(exchange, GW_EXCHANGE_HELD);
+    else
+        gw_exchange_finish(exchange);
+}
+
+/* Passes on `head_len` bytes of head (in the scratch) and a piece of body. */
+static void write_out(struct gw_exchange *exchange, size_t head_len,
+                      struct eio_span piece)
+{
+    static const char end[] = "\r\n0\r\n\r\n";
+    struct gw_worker *worker = exchange->worker;
+    struct iovec out[4];
+    char chunk_head[GW_CHUNK_HEAD_MAX];
+    int count = 0;
+    if (head_len > 0)
+        out[count++] = (struct iovec){worker->scratch, head_len};
+    if (exchange->out_is_chunked && piece.len > 0)
+        out[count++] =
+            (struct iovec){chunk_head, gw_chunk_head(piece.len, chunk_head)};
+    if (piece.len > 0)
+        out[count++] = (struct iovec){(void *)(uintptr_t)piece.ptr, piece.len};
+    if (exchange->out_is_chunked) {
+        size_t skip = piece.len > 0 ? 0 : 2;
+        size_t until = exchange->response.is_done ? sizeof(end) - 1 : 2;
+        out[count++] =
+            (struct iovec){(void *)(uintptr_t)(end + skip), until - skip};
+    }
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += out[i].iov_len;
+    gw_count_add(&worker->metrics.bytes_to_clients, total);
+    gw_stream_writev(exchange->conn->stream, out, count);
+}
+
+/* False: the exchange has ended. */
+static bool take_body(struct gw_exchange *exchange, size_t head_len,
+                      char *bytes, size_t len)
+{
+    size_t consumed;
+    ptrdiff_t n = gw_body_decode(&exchange->response, bytes, len, &consumed);
+    if (n < 0) {
+        bad_response(exchange, "broken chunks");
+        return false;
+    }
+    if (consumed < len)
+        exchange->is_reusable = false; /* more than it announced */
+    struct eio_span piece = {bytes, (size_t)n};
+    int status = inspect(exchange, piece);
+    if (status != 0) {
+        gw_exchange_fail(exchange, status);
+        return false;
+    }
+    gw_exchange_enter(exchange, GW_EXCHANGE_RELAY);
+    write_out(exchange, head_len, piece);
+    if (!exchange->response.is_done)
+        return true;
+    complete(exchange);
+    return false;
+}
+
+static enum gw_body_kind body_kind(const struct gw_exchange *exchange,
+                                   const struct gw_head *head)
+{
+    if (exchange->is_head || head->status == 204 || head->status == 304 ||
+        head->status < 200)
+        return GW_BODY_NONE;
+    if (head->is_chunked)
+        return GW_BODY_CHUNKED;
+    return head->content_length >= 0 ? GW_BODY_LENGTH : GW_BODY_UNTIL_EOF;
+}
+
+static void frame_response(struct gw_exchange *exchange,
+                           const struct gw_head *head,
+                           struct gw_reply_form *form)
+{
+    struct gw_conn *conn = exchange->conn;
+    enum gw_body_kind kind = exchange->response.kind;
+    form->framing.content_length = -1;
+    if (kind == GW_BODY_LENGTH || (kind == GW_BODY_NONE && head->status != 204))
+        form->framing.content_length = head->content_length;
+    if (kind == GW_BODY_CHUNKED || kind == GW_BODY_UNTIL_EOF) {
+        if (exchange->minor > 0)
+            form->framing.is_chunked = true;
+        else
+            conn->closes = true;
+    }
+    exchange->out_is_chunked = form->framing.is_chunked;
+    if (exchange->is_websocket || conn->worker->phase != GW_PHASE_RUNNING)
+        conn->closes = true;
+    form->closes = conn->closes;
+    form->keeps_alive_1_0 = exchange->keeps_alive_1_0 && !conn->closes;
+}
+
+/* A final response head: what follows depends on it. Writes the client's head
+ * into the scratch and returns its length, 0 for a failure. */
+static size_t begin_response(struct gw_exchange *exchange,
+                             const struct gw_head *head)
+{
+    struct gw_worker *worker = exchange->worker;
+    struct gw_reply_form form = {0};
+    enum gw_body_kind kind = body_kind(exchange, head);
+    if (!gw_body_init(&exchange->response, kind,
+                      (uint64_t)head->content_length))
+        return 0;
+    exchange->status = head->status;
+    exchange->keep_alive_s = head->keep_alive_s;
+    exchange->is_reusable =
+        kind != GW_BODY_UNTIL_EOF && !exchange->has_client_fin &&
+        (head->minor > 0 ? !head->says_close : head->says_keep_alive);
+    bool is_plain = head->content_encoding.len == 0;
+    exchange->is_denial =
+        is_plain && (head->status == 400 || head->status == 500);
+    if (exchange->is_get)
+        exchange->scan = (struct eio_close_scan){0};
+    if (exchange->route == GW_ROUTE_HANDSHAKE && head->status == 200 &&
+        !exchange->is_websocket && kind != GW_BODY_NONE)
+        exchange->learn = gw_learn_new(head->content_encoding);
+    frame_response(exchange, head, &form);
+    return gw_response_write(
+        head, &form,
+        (struct eio_span){worker->scratch, sizeof(worker->scratch)});
+}
+
+static void switch_protocols(struct gw_exchange *exchange,
+                             const struct gw_head *head, struct eio_span rest)
+{
+    struct gw_worker *worker = exchange->worker;
+    struct gw_conn *conn = exchange->conn;
+    struct gw_reply_form form = {.framing = {.content_length = -1},
+                                 .is_switch = true};
+    if (!exchange->is_websocket || !head->upgrades_websocket ||
+        head->ws_accept.len != 28 ||
+        memcmp(head->ws_accept.ptr, exchange->ws_accept, 28) != 0) {
+        bad_response(exchange, "wrong 101");
+        return;
+    }
+    size_t len = gw_response_write(
+        head, &form,
+        (struct eio_span){worker->scratch, sizeof(worker->scratch)});
+    if (len == 0) {
+        bad_response(exchange, "head too long");
+        return;
+    }
+    gw_stream_write(conn->stream, worker->scratch, len);
+    gw_count_add(&worker->metrics.bytes_to_clients, len);
+    struct gw_tunnel_about about = {
+        .backend = exchange->backend,
+        .session = exchange->session,
+        .peer = conn->peer,
+        .is_handshake = exchange->route == GW_ROUTE_HANDSHAKE,
+        .is_session = exchange->route == GW_ROUTE_SESSION,
+        .has_client_fin = exchange->has_client_fin,
+        .eio = (uint8_t)exchange->query.eio,
+        .sid = &exchange->query.sid,
+        .backend_bytes = rest,
+    };
+    /* The rest may stand in up->in, which must outlive the detaching. */
+    struct gw_buf *held = exchange->up->in;
+    exchange->up->in = NULL;
+    about.backend_stream = gw_upstream_detach(&exchange->up);
+    gw_exchange_drop(exchange, false);
+    about.client_stream = gw_conn_detach(conn, &about.client_bytes);
+    gw_tunnel_open(worker, &about);
+    gw_buf_free(&held);
+}
+
+/* 100 was never asked for; others go to clients that know them. */
+static void relay_interim(struct gw_exchange *exchange,
+                          const struct gw_head *head)
+{
+    struct gw_worker *worker = exchange->worker;
+    struct gw_reply_form form = {.framing = {.content_length = -1}};
+    if (head->status == 100 || exchange->minor == 0)
+        return;
+    size_t len = gw_response_write(
+        head, &form,
+        (struct eio_span){worker->scratch, sizeof(worker->scratch)});
+    gw_stream_write(exchange->conn->stream, worker->scratch, len);
+}
+
+/* Looks for the head in up->in or `bytes`; goes on with what follows it.
+ * False: the exchange has ended. */
+static bool take_head(struct gw_exchange *exchange, char *bytes, size_t len)
+{
+    struct gw_upstream *up = exchange->up;
+    struct gw_head *head = &exchange->worker->head;
+    for (;;) {
+        size_t head_len = 0;
+        if (gw_head_scan(&up->scan, (struct eio_span){bytes, len},
+                         exchange->worker->config, &head_len) != 0) {
+            bad_response(exchange, "head");
+            return false;
+        }
+        if (head_len == 0) {
+            if (up->in == NULL && !gw_buf_append(&up->in, bytes, len)) {
+                gw_exchange_fail(exchange, 503);
+                return false;
+            }
+            return true;
+        }
+        if (gw_head_parse_response((struct eio_span){bytes, head_len}, head) !=
+            0) {
+            bad_response(exchange, "head");
+            return false;
+        }
+        up->scan = (struct gw_scan){0};
+        bytes += head_len;
+        len -= head_len;
+        if (up->in != NULL)
+            up->in->start += head_len;
+        if (head->status == 101 || head->status >= 200)
+            break;
+        if (++exchange->interims > INTERIM_MAX) {
+            bad_response(exchange, "too many 1xx");
+            return false;
+        }
+        relay_interim(exchange, head);
+        if (len == 0) {
+            gw_buf_free(&up->in);
+            return true;
+        }
+    }
+    if (head->status == 101) {
+        switch_protocols(exchange, head, (struct eio_span){bytes, len});
+        return false;
+    }
+    size_t out_len = begin_response(exchange, head);
+    if (out_len == 0) {
+        bad_response(exchange, "head too long");
+        return false;
+    }
+    struct gw_buf *held = up->in; /* bytes may stand in it */
+    up->in = NULL;
+    bool goes_on = take_body(exchange, out_len, bytes, len);
+    gw_buf_free(&held);
+    return goes_on;
+}
+
+/* False: the exchange has ended. */
+static bool take_bytes(struct gw_exchange *exchange, char *bytes, size_t len)
+{
+    struct gw_upstream *up = exchange->up;
+    if (exchange->state != GW_EXCHANGE_HEAD)
+        return take_body(exchange, 0, bytes, len);
+    if (up->in == NULL)
+        return take_head(exchange, bytes, len);
+    if (!gw_buf_append(&up->in, bytes, len)) {
+        gw_exchange_fail(exchange, 503);
+        return false;
+    }
+    return take_head(exchange, gw_buf_ptr(up->in), gw_buf_len(up->in));
+}
+
+static void on_backend_end(struct gw_exchange *exchange, bool is_eof)
+{
+    struct gw_conn *conn = exchange->conn;
+    bool has_begun = exchange->up->in != NULL;
+    if (exchange->state == GW_EXCHANGE_RELAY) {
+        if (is_eof && gw_body_end(&exchange->response)) {
+            exchange->is_reusable = false;
+            take_body(exchange, 0, NULL, 0);
+        } else {
+            bad_response(exchange, "cut short");
+        }
+        return;
+    }
+    if (!has_begun && exchange->up->is_reused &&
+        gw_exchange_may_repeat(exchange)) {
+        gw_upstream_close(&exchange->up, false);
+        exchange->was_resent = true;
+        gw_exchange_connect(exchange);
+        return;
+    }
+    if (exchange->has_client_fin) {
+        /* The client left and the backend took note: nobody to answer. */
+        gw_count(&exchange->worker->metrics.client_aborts);
+        gw_exchange_drop(exchange, false);
+        gw_conn_cut(conn);
+        return;
+    }
+    bad_response(exchange, has_begun ? "cut short" : "no response");
+}
+
+void gw_exchange_pump(struct gw_exchange *exchange)
+{
+    struct gw_worker *worker = exchange->worker;
+    struct gw_conn *conn = exchange->conn;
+    if (exchange->state != GW_EXCHANGE_HEAD &&
+        exchange->state != GW_EXCHANGE_RELAY)
+        return;
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        struct gw_stream *backend = exchange->up->stream;
+        if (!backend->is_readable || is_blocked(exchange))
+            break;
+        ssize_t n =
+            gw_stream_read(backend, worker->read_buffer, GW_READ_BUFFER_BYTES);
+        if (n == GW_READ_EMPTY)
+            break;
+        if (n <= 0) {
+            on_backend_end(exchange, n == 0);
+            return;
+        }
+        if (!take_bytes(exchange, worker->read_buffer, (size_t)n))
+            return;
+    }
+    if (!is_blocked(exchange) && exchange->up->stream->is_readable)
+        gw_stream_again(exchange->up->stream);
+    if (exchange->decoder.is_done)
+        gw_conn_watch_writing(conn);
+}
+
+void gw_exchange_on_backend(struct gw_upstream *up, void *arg)
+{
+    struct gw_exchange *exchange = arg;
+    if (exchange->state >= GW_EXCHANGE_HEAD && !exchange->decoder.is_done &&
+        gw_stream_unsent(up->stream) == 0 && !up->stream->is_reset)
+        gw_exchange_send_body(exchange);
+    if (exchange->state != GW_EXCHANGE_DONE)
+        gw_exchange_pump(exchange);
+}

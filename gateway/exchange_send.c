@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* From a request to its backend: the route, the connection, the sending. */
+#include "gateway/exchange.h"
+#include "gateway/log.h"
+
+enum {
+    REFUSAL_PAUSE_MS = 100,  /* before an owner is tried a second time */
+    REFUSAL_FRESH_MS = 1000, /* another's refusal this recent counts too */
+    POLL_MARGIN_MS = 5000,   /* a poll may take this much longer than its
+                                session lives */
+    UNREACHABLE_DEFAULT_MS = 45000,
+};
+
+static void on_connected(struct gw_upstream *up, void *arg);
+static void on_connect_failed(struct gw_upstream *up, void *arg,
+                              enum gw_connect_failure why);
+
+static const struct gw_upstream_user exchange_user = {
+    .on_connected = on_connected,
+    .on_connect_failed = on_connect_failed,
+    .on_event = gw_exchange_on_backend,
+};
+
+/* ---- the route ---- */
+
+static void on_found(struct gw_lookup *lookup, enum gw_affinity result)
+{
+    struct gw_exchange *exchange = lookup->arg;
+    struct gw_worker *worker = exchange->worker;
+    switch (result) {
+    case GW_AFFINITY_FOUND:
+        exchange->session = lookup->session;
+        exchange->backend = lookup->session.backend;
+        if (!exchange->is_websocket)
+            gw_affinity_touch(worker, &exchange->query.sid, &exchange->session,
+                              STORE_TRANSPORT_POLLING);
+        gw_exchange_connect(exchange);
+        return;
+    case GW_AFFINITY_UNKNOWN:
+        /* A preflight concerns no session: any server can answer it. */
+        if (exchange->is_options) {
+            exchange->route = GW_ROUTE_PLAIN;
+            gw_exchange_route(exchange);
+            return;
+        }
+        gw_exchange_fail_eio(exchange, EIO_ERROR_UNKNOWN_SID);
+        return;
+    case GW_AFFINITY_UNAVAILABLE:
+        gw_exchange_fail(exchange, 503);
+        return;
+    }
+}
+
+static void choose(struct gw_exchange *exchange)
+{
+    struct gw_backend *backend =
+        gw_backend_choose(exchange->worker, &exchange->tried);
+    if (exchange->is_counted) {
+        atomic_fetch_sub_explicit(&exchange->backend->handshakes, 1,
+                                  memory_order_relaxed);
+        exchange->is_counted = false;
+    }
+    exchange->backend = backend;
+    if (backend == NULL) {
+        gw_log(GW_LOG_WARNING, "no_backend", "tried", "all");
+        gw_exchange_fail(exchange, 503);
+        return;
+    }
+    gw_backend_set_add(&exchange->tried, backend->index);
+    if (exchange->route == GW_ROUTE_HANDSHAKE) {
+        atomic_fetch_add_explicit(&backend->handshakes, 1,
+                                  memory_order_relaxed);
+        exchange->is_counted = true;
+    }
+    gw_exchange_connect(exchange);
+}
+
+void gw_exchange_route(struct gw_exchange *exchange)
+{
+    struct gw_own_reply reply = {.status = 200};
+    switch (exchange->route) {
+    case GW_ROUTE_LOCAL:
+        reply.closes = exchange->conn->closes;
+        gw_conn_reply(exchange->conn, &reply);
+        gw_exchange_finish(exchange);
+        return;
+    case GW_ROUTE_BAD_SID:
+        gw_exchange_fail_eio(exchange, EIO_ERROR_BAD_REQUEST);
+        return;
+    case GW_ROUTE_PLAIN:
+        choose(exchange);
+        return;
+    case GW_ROUTE_HANDSHAKE:
+        gw_count(&exchange->worker->metrics.handshakes);
+        choose(exchange);
+        return;
+    case GW_ROUTE_SESSION: {
+        struct gw_lookup_about about = {
+            .sid = &exchange->query.sid,
+            .path = gw_exchange_place(exchange, exchange->places.path),
+            .host = gw_exchange_place(exchange, exchange->places.host),
+            .peer = &exchange->conn->peer,
+        };
+        gw_exchange_enter(exchange, GW_EXCHANGE_ROUTE);
+        exchange->lookup.done = on_found;
+        exchange->lookup.arg = exchange;
+        gw_affinity_find(exchange->worker, &exchange->lookup, &about,
+                         !exchange->is_options);
+        return;
+    }
+    }
+}
+
+/* ---- the connection ---- */
+
+static void send_request(struct gw_exchange *exchange);
+
+static void on_connected(struct gw_upstream *up, void *arg)
+{
+    (void)up;
+    send_request(arg);
+}
+
+/* The owner of a session refused twice: whoever listens there next knows
+ * nothing of it, and the client should connect anew at once. */
+static void owner_is_dead(struct gw_exchange *exchange)
+{
+    gw_affinity_unbind(exchange->worker, &exchange->query.sid,
+                       exchange->backend);
+    gw_exchange_fail_eio(exchange, EIO_ERROR_UNKNOWN_SID);
+}
+
+static void on_pause_over(struct gw_timer *timer)
+{
+    gw_exchange_connect(GW_CONTAINER(timer, struct gw_exchange, timer));
+}
+
+static void owner_refused(struct gw_exchange *exchange)
+{
+    exchange->refusals++;
+    if (exchange->refusals >= 2) {
+        owner_is_dead(exchange);
+        return;
+    }
+    gw_worker_timer(exchange->worker, &exchange->timer, REFUSAL_PAUSE_MS,
+                    on_pause_over);
+}
+
+/* A session outlives a broken network for as long as its server keeps it. */
+static void owner_unreachable(struct gw_exchange *exchange)
+{
+    long long since = atomic_load(&exchange->backend->unreachable_since_ms);
+    int64_t limit = (int64_t)exchange->session.ping_interval_ms +
+                    exchange->session.ping_timeout_ms;
+    if (limit == 0)
+        limit = UNREACHABLE_DEFAULT_MS;
+    if (since != 0 && exchange->worker->now_ms - since > limit) {
+        owner_is_dead(exchange);
+        return;
+    }
+    gw_worker_timer(exchange->worker, &exchange->timer, REFUSAL_PAUSE_MS,
+                    on_pause_over);
+}
+
+static void on_connect_failed(struct gw_upstream *up, void *arg,
+                              enum gw_connect_failure why)
+{
+    struct gw_exchange *exchange = arg;
+    (void)up;
+    exchange->up = NULL;
+    if (why == GW_CONNECT_LOCAL) {
+        gw_exchange_fail(exchange, 503);
+        return;
+    }
+    if (exchange->route != GW_ROUTE_SESSION)
+        choose(exchange);
+    else if (why == GW_CONNECT_REFUSED)
+        owner_refused(exchange);
+    else
+        owner_unreachable(exchange);
+}
+
+void gw_exchange_connect(struct gw_exchange *exchange)
+{
+    struct gw_worker *worker = exchange->worker;
+    enum gw_connect_failure why;
+    gw_exchange_enter(exchange, GW_EXCHANGE_CONNECT);
+    /* What may be sent again can try an idle connection that might be about
+     * to close; what may not takes one that is certain, or a fresh one. */
+    if (!exchange->was_resent && !exchange->is_websocket)
+        exchange->up = gw_upstream_reuse(worker, exchange->backend,
+                                         !gw_exchange_may_repeat(exchange),
+                                         &exchange_user, exchange);
+    if (exchange->up == NULL)
+        exchange->up = gw_upstream_connect(worker, exchange->backend,
+                                           &exchange_user, exchange, &why);
+    if (exchange->up == NULL)
+        on_connect_failed(NULL, exchange, why);
+    else if (exchange->up->is_connected)
+        send_request(exchange);
+}
+
+/* ---- the sending ---- */
+
+static void on_response_timeout(struct gw_timer *timer)
+{
+    struct gw_exchange *exchange =
+        GW_CONTAINER(timer, struct gw_exchange, timer);
+    gw_log(GW_LOG_WARNING, "response_timeout", "backend",
+           exchange->backend->config->id);
+    gw_exchange_fail(exchange, 504);
+}
+
+static int64_t response_timeout(const struct gw_exchange *exchange)
+{
+    int64_t limit = exchange->worker->config->response_timeout_ms;
+    if (exchange->route != GW_ROUTE_SESSION)
+        return limit;
+    int64_t session = (int64_t)exchange->session.ping_interval_ms +
+                      exchange->session.ping_timeout_ms;
+    if (session == 0)
+        session = UNREACHABLE_DEFAULT_MS;
+    session += POLL_MARGIN_MS;
+    return limit > session ? limit : session;
+}
+
+bool gw_exchange_may_repeat(const struct gw_exchange *exchange)
+{
+    return (exchange->is_get || exchange->is_head) && !exchange->was_resent &&
+           !exchange->has_client_fin && exchange->decoder.kind == GW_BODY_NONE;
+}
+
+void gw_exchange_write_body(struct gw_exchange *exchange,
+                            const struct iovec *head, int count)
+{
+    static const char end[] = "\r\n0\r\n\r\n";
+    struct iovec pieces[5];
+    char chunk_head[GW_CHUNK_HEAD_MAX];
+    size_t len = gw_buf_len(exchange->body);
+    bool is_chunked = exchange->framing.is_chunked;
+    for (int i = 0; i < count; i++)
+        pieces[i] = head[i];
+    if (is_chunked && len > 0)
+        pieces[count++] =
+            (struct iovec){chunk_head, gw_chunk_head(len, chunk_head)};
+    if (len > 0)
+        pieces[count++] = (struct iovec){gw_buf_ptr(exchange->body), len};
+    if (is_chunked) {
+        size_t skip = len > 0 ? 0 : 2;
+        size_t until = exchange->decoder.is_done ? sizeof(end) - 1 : 2;
+        pieces[count++] =
+            (struct iovec){(void *)(uintptr_t)(end + skip), until - skip};
+    }
+    gw_stream_writev(exchange->up->stream, pieces, count);
+    gw_buf_free(&exchange->body);
+}
+
+static void send_request(struct gw_exchange *exchange)
+{
+    struct gw_worker *worker = exchange->worker;
+    struct iovec pieces[2];
+    char framing[GW_FRAMING_MAX];
+    gw_count(&worker->backend_metrics[exchange->backend->index].b_requests);
+    gw_exchange_enter(exchange, GW_EXCHANGE_HEAD);
+    gw_worker_timer(worker, &exchange->timer, response_timeout(exchange),
+                    on_response_timeout);
+    pieces[0] = (struct iovec){gw_buf_ptr(exchange->request),
+                               gw_buf_len(exchange->request)};
+    pieces[1] =
+        (struct iovec){framing, gw_framing_write(&exchange->framing, framing)};
+    gw_exchange_write_body(exchange, pieces, 2);
+    if (exchange->has_client_fin)
+        gw_stream_shutdown(exchange->up->stream);
+    if (!exchange->decoder.is_done)
+        gw_exchange_send_body(exchange);
+}
+
+void gw_exchange_pass_fin(struct gw_exchange *exchange)
+{
+    exchange->has_client_fin = true;
+    exchange->conn->closes = true;
+    if (exchange->up != NULL && exchange->up->is_connected)
+        gw_stream_shutdown(exchange->up->stream);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon: options, start, signals, stop. */
+#include "gateway/admin.h"
+#include "gateway/listener.h"
+#include "gateway/log.h"
+#include "gateway/options.h"
+#include "gateway/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { WATCH_MS = 20 };
+
+struct control {
+    uv_loop_t loop;
+    uv_signal_t term;
+    uv_signal_t interrupt;
+    uv_timer_t timer; /* the next step of a shutdown */
+    struct gw_server *server;
+    struct gw_admin *admin;
+    int64_t deadline_ms;
+};
+
+static int fail(const char *error)
+{
+    fprintf(stderr, "sidgate: %s\n", error);
+    return 1;
+}
+
+/* As many descriptors as the hard limit lets us have: a tunnel needs two. */
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    struct control *control = timer->data;
+    if (atomic_load(&control->server->busy_workers) == 0) {
+        uv_stop(&control->loop);
+        return;
+    }
+    if (gw_now_ms() >= control->deadline_ms) {
+        gw_log(GW_LOG_WARNING, "shutdown_cut", "connections",
+               gw_num((int64_t)atomic_load(&control->server->open_count)).text);
+        gw_server_advance(control->server, GW_PHASE_STOPPED);
+        control->deadline_ms = INT64_MAX;
+    }
+}
+
+static void on_delay_over(uv_timer_t *timer)
+{
+    struct control *control = timer->data;
+    const struct gw_config *config = &control->server->config;
+    control->deadline_ms = gw_now_ms() + config->shutdown_timeout_ms;
+    gw_server_advance(control->server, GW_PHASE_DRAINING);
+    uv_timer_start(timer, on_watch, WATCH_MS, WATCH_MS);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct control *control = handle->data;
+    if (atomic_load(&control->server->phase) != GW_PHASE_RUNNING) {
+        /* A second one means: at once. */
+        gw_server_advance(control->server, GW_PHASE_STOPPED);
+        return;
+    }
+    gw_log(GW_LOG_INFO, "shutdown", "signal",
+           number == SIGTERM ? "SIGTERM" : "SIGINT");
+    gw_server_advance(control->server, GW_PHASE_DELAY);
+    uv_timer_start(&control->timer, on_delay_over,
+                   control->server->config.shutdown_delay_ms, 0);
+}
+
+static bool is_ready(void *arg)
+{
+    struct control *control = arg;
+    return atomic_load(&control->server->phase) == GW_PHASE_RUNNING;
+}
+
+static char *metrics(void *arg, size_t *len)
+{
+    struct control *control = arg;
+    return gw_server_metrics(control->server, len);
+}
+
+/* "host:port" of an address whose port the kernel may have chosen. */
+static void bound_text(const struct gw_address *address, int port, char *out,
+                       size_t cap)
+{
+    const char *colon = strrchr(address->text, ':');
+    int len = colon != NULL ? (int)(colon - address->text)
+                            : (int)strlen(address->text);
+    snprintf(out, cap, "%.*s:%d", len, address->text, port);
+}
+
+static void say_ready(const struct control *control)
+{
+    const struct gw_server *server = control->server;
+    char listen[GW_ADDRESS_MAX + 8];
+    char admin[GW_ADDRESS_MAX + 8] = "off";
+    bound_text(&server->config.listen[0], gw_server_port(server, 0), listen,
+               sizeof(listen));
+    if (control->admin != NULL)
+        bound_text(&server->config.admin, gw_admin_port(control->admin), admin,
+                   sizeof(admin));
+    for (size_t i = 1; i < server->config.listen_count; i++) {
+        char more[GW_ADDRESS_MAX + 8];
+        bound_text(&server->config.listen[i], gw_server_port(server, i), more,
+                   sizeof(more));
+        gw_log(GW_LOG_INFO, "listening", "address", more);
+    }
+    /* Whoever started it waits for this line, whatever the log level. */
+    gw_log_line(GW_LOG_INFO, "ready", "listen", listen, "admin", admin,
+                "workers", gw_num(server->worker_count).text, "backends",
+                gw_num((int64_t)server->config.backend_count).text, "version",
+                SIDGATE_VERSION, (const char *)NULL);
+}
+
+static void start_control(struct control *control)
+{
+    uv_signal_init(&control->loop, &control->term);
+    uv_signal_init(&control->loop, &control->interrupt);
+    uv_timer_init(&control->loop, &control->timer);
+    control->term.data = control;
+    control->interrupt.data = control;
+    control->timer.data = control;
+    uv_signal_start(&control->term, on_signal, SIGTERM);
+    uv_signal_start(&control->interrupt, on_signal, SIGINT);
+}
+
+static void stop_control(struct control *control)
+{
+    uv_close((uv_handle_t *)&control->term, NULL);
+    uv_close((uv_handle_t *)&control->interrupt, NULL);
+    uv_close((uv_handle_t *)&control->timer, NULL);
+    gw_admin_close(control->admin);
+    uv_run(&control->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&control->loop);
+}
+
+static int serve(struct control *control)
+{
+    char error[256] = "";
+    int status = 1;
+    start_control(control);
+    struct gw_config *config = &control->server->config;
+    if (config->admin.addr_len > 0) {
+        struct gw_admin_hooks hooks = {
+            .is_ready = is_ready, .metrics = metrics, .arg = control};
+        control->admin =
+            gw_admin_open(&control->loop, &config->admin, &hooks, error);
+        if (control->admin == NULL) {
+            fail(error);
+            goto stop;
+        }
+    }
+    if (!gw_server_start(control->server, error)) {
+        fail(error);
+        goto stop;
+    }
+    say_ready(control);
+    uv_run(&control->loop, UV_RUN_DEFAULT);
+    gw_log(GW_LOG_INFO, "stopped", "code", "0");
+    status = 0;
+stop:
+    gw_server_advance(control->server, GW_PHASE_STOPPED);
+    stop_control(control);
+    return status;
+}
+
+static int run(const struct gw_config *config)
+{
+    static struct control control;
+    char error[256] = "";
+    gw_log_setup(config->log_level, config->log_format);
+    raise_limits();
+    signal(SIGPIPE, SIG_IGN);
+    if (uv_loop_init(&control.loop) != 0)
+        return fail("cannot start the event loop");
+    control.server = gw_server_new(config, error);
+    if (control.server == NULL)
+        return fail(error);
+    int status = serve(&control);
+    gw_server_free(control.server);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct gw_config config;
+    enum gw_action action = GW_ACTION_RUN;
+    char error[GW_OPTIONS_ERROR_MAX];
+    if (gw_options_read(argc, argv, &config, &action, error) != 0) {
+        fprintf(stderr, "sidgate: %s\n", error);
+        return 2;
+    }
+    switch (action) {
+    case GW_ACTION_RUN:
+        return run(&config);
+    case GW_ACTION_CHECK:
+        puts("configuration ok");
+        return 0;
+    case GW_ACTION_PRINT_CONFIG:
+        gw_options_print(&config, stdout);
+        return 0;
+    case GW_ACTION_HELP:
+        gw_options_help(stdout);
+        return 0;
+    case GW_ACTION_VERSION:
+        puts("sidgate " SIDGATE_VERSION);
+        return 0;
+    case GW_ACTION_MAN_OPTIONS:
+        gw_options_man(stdout);
+        return 0;
+    }
+    return 0;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* The configuration file: JSON with comments. */
+#include "gateway/options_parse.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FILE_BYTES_MAX = 1 << 20 };
+
+static int fail(struct gw_reader *reader, const char *text, const char *detail)
+{
+    snprintf(reader->error, GW_OPTIONS_ERROR_MAX, "%.255s: %s%.150s",
+             reader->file, text, detail);
+    for (char *at = reader->error; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
+    return -1;
+}
+
+static int fail_line(struct gw_reader *reader, const char *text, const char *at,
+                     const char *problem)
+{
+    int line = 1;
+
+    for (; text < at; text++)
+        line += *text == '\n';
+    snprintf(reader->error, GW_OPTIONS_ERROR_MAX, "%.255s: line %d: %s",
+             reader->file, line, problem);
+    return -1;
+}
+
+/* The end of the string that starts at `at`, or the text's end. */
+static char *skip_string(char *at)
+{
+    for (at++; *at != '\0' && *at != '"'; at++)
+        if (*at == '\\' && at[1] != '\0')
+            at++;
+    return *at == '"' ? at + 1 : at;
+}
+
+/* Overwrites a comment at `at` with spaces; NULL when it has no end. */
+static char *blank_comment(char *at)
+{
+    bool is_block = at[1] == '*';
+    char *end = is_block ? strstr(at + 2, "*/") : at + strcspn(at, "\n");
+
+    if (end == NULL)
+        return NULL;
+    end += is_block ? 2 : 0;
+    for (; at < end; at++)
+        if (*at != '\n')
+            *at = ' ';
+    return end;
+}
+
+/* Comments become spaces and lines stay lines, so that an error's line number
+ * is the file's. (cJSON_Minify would lose them, and takes the quote after an
+ * escaped backslash for an escaped one.) */
+static int blank_comments(struct gw_reader *reader, char *text)
+{
+    char *at = text;
+
+    while (*at != '\0') {
+        if (*at == '"') {
+            at = skip_string(at);
+        } else if (at[0] == '/' && (at[1] == '/' || at[1] == '*')) {
+            char *end = blank_comment(at);
+
+            if (end == NULL)
+                return fail_line(reader, text, at, "a comment has no end");
+            at = end;
+        } else {
+            at++;
+        }
+    }
+    return 0;
+}
+
+static int set_number(struct gw_reader *reader, const struct gw_option *option,
+                      double value)
+{
+    char text[32];
+
+    if (value < 0 || value > 9007199254740992.0 ||
+        value != (double)(uint64_t)value)
+        return gw_option_fail(reader, option, "%g is not a whole number",
+                              value);
+    snprintf(text, sizeof(text), "%.0f", value);
+    return gw_option_set(reader, option, text);
+}
+
+static int set_scalar(struct gw_reader *reader, const struct gw_option *option,
+                      const cJSON *item)
+{
+    bool is_number = option->kind == GW_KIND_COUNT ||
+                     option->kind == GW_KIND_SIZE ||
+                     option->kind == GW_KIND_TIME;
+
+    if (option->kind == GW_KIND_SWITCH) {
+        if (!cJSON_IsBool(item))
+            return gw_option_fail(reader, option,
+                                  "the value must be true or false");
+        return gw_option_set(reader, option,
+                             cJSON_IsTrue(item) ? "true" : "false");
+    }
+    if (is_number && cJSON_IsNumber(item))
+        return set_number(reader, option, item->valuedouble);
+    if (cJSON_IsString(item) && option->kind != GW_KIND_COUNT)
+        return gw_option_set(reader, option, item->valuestring);
+    return gw_option_fail(reader, option, "the value must be a %s",
+                          option->kind == GW_KIND_COUNT ? "number"
+                          : is_number ? "number or a string with a unit"
+                                      : "string");
+}
+
+static int set_list(struct gw_reader *reader, const struct gw_option *option,
+                    const cJSON *item)
+{
+    const cJSON *element;
+
+    if (cJSON_IsString(item))
+        return gw_option_set(reader, option, item->valuestring);
+    if (!cJSON_IsArray(item))
+        return gw_option_fail(reader, option,
+                              "the value must be a list of strings");
+    cJSON_ArrayForEach(element, item)
+    {
+        if (!cJSON_IsString(element))
+            return gw_option_fail(reader, option,
+                                  "the value must be a list of strings");
+        if (gw_option_set(reader, option, element->valuestring) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int set_key(struct gw_reader *reader, const cJSON *item)
+{
+    const struct gw_option *option = gw_option_find(item->string, '_');
+
+    if (option == NULL || option->kind == GW_KIND_CONFIG ||
+        option->kind == GW_KIND_ACTION)
+        return fail(reader, "unknown key ", item->string);
+    if (reader->given[option - gw_option_table] == GW_ORIGIN_FILE)
+        return gw_option_fail(reader, option, "given more than once");
+    if (gw_option_begin(reader, option) != 0)
+        return -1;
+    if (gw_option_repeats(option))
+        return set_list(reader, option, item);
+    return set_scalar(reader, option, item);
+}
+
+int gw_options_json(struct gw_reader *reader, char *text, size_t len)
+{
+    const char *end = text;
+    const cJSON *item;
+    cJSON *root;
+    int status = 0;
+
+    reader->origin = GW_ORIGIN_FILE;
+    if (strlen(text) != len)
+        return fail_line(reader, text, text + strlen(text),
+                         "not text: it holds a zero byte");
+    if (blank_comments(reader, text) != 0)
+        return -1;
+    root = cJSON_ParseWithLengthOpts(text, len + 1, &end, true);
+    if (root == NULL)
+        return fail_line(reader, text, end, "not valid JSON");
+    if (!cJSON_IsObject(root))
+        status = fail(reader, "not a JSON object", "");
+    for (item = root->child; status == 0 && item != NULL; item = item->next)
+        status = set_key(reader, item);
+    cJSON_Delete(root);
+    return status;
+}
+
+/* All of the file into text; its length, or -1. */
+static ssize_t read_all(int fd, char *text, size_t size)
+{
+    size_t len = 0;
+
+    while (len < size) {
+        ssize_t got = read(fd, text + len, size - len);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        len += (size_t)got;
+    }
+    return (ssize_t)len;
+}
+
+int gw_options_file(struct gw_reader *reader, const char *name)
+{
+    char *text = NULL;
+    ssize_t len;
+    int status = -1;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+    reader->file = name;
+    if (fd < 0)
+        return fail(reader, "cannot be read: ", strerror(errno));
+    text = malloc(FILE_BYTES_MAX + 2);
+    if (text == NULL) {
+        fail(reader, "cannot be read: ", strerror(errno));
+        goto done;
+    }
+    len = read_all(fd, text, FILE_BYTES_MAX + 1);
+    if (len < 0) {
+        fail(reader, "cannot be read: ", strerror(errno));
+    } else if (len > FILE_BYTES_MAX) {
+        fail(reader, "larger than 1 MiB", "");
+    } else {
+        text[len] = '\0';
+        status = gw_options_json(reader, text, (size_t)len);
+    }
+done:
+    free(text);
+    close(fd);
+    return status;
+}

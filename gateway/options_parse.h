@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the option reader share. Not for others. */
+#ifndef SIDGATE_GATEWAY_OPTIONS_PARSE_H
+#define SIDGATE_GATEWAY_OPTIONS_PARSE_H
+
+#include "gateway/options.h"
+
+enum gw_option_kind {
+    GW_KIND_GROUP,   /* a heading in lists */
+    GW_KIND_LISTEN,  /* repeats; host:port */
+    GW_KIND_BACKEND, /* repeats; [id=]host:port[,weight=N] */
+    GW_KIND_PATH,    /* repeats; starts with '/' */
+    GW_KIND_SOURCE,  /* repeats; host */
+    GW_KIND_ADMIN,   /* host:port or off */
+    GW_KIND_STORE,
+    GW_KIND_NAME,
+    GW_KIND_CHOICE, /* an enum, by its position among the words */
+    GW_KIND_SWITCH, /* bool */
+    GW_KIND_COUNT,  /* uint32_t or uint64_t */
+    GW_KIND_SIZE,   /* likewise, in bytes */
+    GW_KIND_TIME,   /* likewise, in ms */
+    GW_KIND_CONFIG, /* --config; no field */
+    GW_KIND_ACTION, /* --check and the like; no field */
+};
+
+struct gw_option {
+    const char *name;
+    size_t offset; /* of the field in gw_config */
+    size_t width;
+    uint64_t min;
+    uint64_t max;
+    const char *initial; /* the default as text; a list's, with spaces */
+    const char *argument;
+    const char *help; /* of a group: its title */
+    enum gw_option_kind kind;
+    enum gw_action action;
+};
+
+extern const struct gw_option gw_option_table[];
+extern const size_t gw_option_count;
+
+/* Where a value came from, weakest first. */
+enum gw_origin {
+    GW_ORIGIN_DEFAULT,
+    GW_ORIGIN_FILE,
+    GW_ORIGIN_ENVIRONMENT,
+    GW_ORIGIN_FLAG,
+};
+
+enum { GW_OPTION_COUNT_MAX = 64 };
+
+struct gw_reader {
+    struct gw_config *config;
+    char *error;           /* GW_OPTIONS_ERROR_MAX bytes */
+    const char *file;      /* the configuration file's name, for errors */
+    enum gw_origin origin; /* what is read now */
+    /* The strongest origin of each option so far. */
+    enum gw_origin given[GW_OPTION_COUNT_MAX];
+};
+
+/* NULL when there is none. `separator` is what stands for '-' in the name. */
+const struct gw_option *gw_option_find(const char *name, char separator);
+
+bool gw_option_repeats(const struct gw_option *option);
+
+/* SIDGATE_ and the name in capitals. */
+void gw_option_environment(const struct gw_option *option, char out[64]);
+
+/* Writes the error line for `option`, as the reader's origin calls it. The
+ * line is one line whatever the values in it hold. Returns -1. */
+int gw_option_fail(struct gw_reader *reader, const struct gw_option *option,
+                   const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A list's first value of an origin empties what weaker ones gave; a second
+ * value of the same origin for anything else is an error. Call it before the
+ * values are set. Returns 0 or -1. */
+int gw_option_begin(struct gw_reader *reader, const struct gw_option *option);
+
+/* Parses one value and stores it (a list: appends it). Names are not resolved
+ * yet. Returns 0 or -1. */
+int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
+                  const char *text);
+
+/* Reads a whole file's text, which is changed in doing so; text[len] is NUL.
+ * Returns 0 or -1. */
+int gw_options_json(struct gw_reader *reader, char *text, size_t len);
+int gw_options_file(struct gw_reader *reader, const char *name);
+
+/* Resolves all addresses and checks what several options say together.
+ * Returns 0 or -1. */
+int gw_options_check(struct gw_reader *reader);
+
+/* The number that a COUNT, SIZE or TIME field holds, and it as text in the
+ * largest unit that divides it. */
+uint64_t gw_option_number(const struct gw_option *option,
+                          const struct gw_config *config);
+void gw_quantity_text(enum gw_option_kind kind, uint64_t value, char out[32]);
+
+/* The n-th word of a CHOICE into out; false past the last. */
+bool gw_choice_word(const struct gw_option *option, size_t n, char out[32]);
+
+/* Copies a store URL without its password. */
+void gw_store_masked(const char *url, char *out, size_t size);
+
+#endif

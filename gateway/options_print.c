@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* The option table as help, as manual page and as configuration file. */
+#include "gateway/options_parse.h"
+
+#include <string.h>
+
+enum { HELP_INDENT = 8, LINE_WIDTH = 78 };
+
+/* Text in lines of at most LINE_WIDTH. In mdoc each sentence has its own. */
+static void print_wrapped(FILE *out, const char *text, int indent, bool is_mdoc)
+{
+    int column = 0;
+
+    while (*(text += strspn(text, " ")) != '\0') {
+        int len = (int)strcspn(text, " ");
+
+        if (column > 0 && column + 1 + len > LINE_WIDTH) {
+            fputc('\n', out);
+            column = 0;
+        }
+        if (column == 0)
+            column = fprintf(out, "%*s%.*s", indent, "", len, text);
+        else
+            column += fprintf(out, " %.*s", len, text);
+        text += len;
+        if (is_mdoc && text[-1] == '.')
+            column = LINE_WIDTH;
+    }
+    fputc('\n', out);
+}
+
+/* "(10ms to 1h, default 10s)" or nothing. */
+static void facts(const struct gw_option *option, char *out, size_t size)
+{
+    char low[32];
+    char high[32];
+
+    out[0] = '\0';
+    if (option->kind == GW_KIND_COUNT || option->kind == GW_KIND_SIZE ||
+        option->kind == GW_KIND_TIME) {
+        gw_quantity_text(option->kind, option->min, low);
+        gw_quantity_text(option->kind, option->max, high);
+        snprintf(out, size, "%s to %s%s%s", low, high,
+                 *option->initial == '\0' ? "" : ", default ", option->initial);
+    } else if (*option->initial != '\0') {
+        snprintf(out, size, "default %s", option->initial);
+    }
+}
+
+static void help_option(FILE *out, const struct gw_option *option)
+{
+    char text[1024];
+    char extra[160];
+
+    facts(option, extra, sizeof(extra));
+    if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
+        fprintf(out, "  --%s\n", option->name);
+    else
+        fprintf(out, "  --%s %s\n", option->name, option->argument);
+    snprintf(text, sizeof(text), "%s%s%s%s", option->help,
+             *extra == '\0' ? "" : " (", extra, *extra == '\0' ? "" : ")");
+    print_wrapped(out, text, HELP_INDENT, false);
+}
+
+void gw_options_help(FILE *out)
+{
+    fputs("Usage: sidgate --backend [id=]host:port [option ...]\n"
+          "       sidgate --config file [option ...]\n"
+          "\n"
+          "A gateway for Socket.IO clusters that routes by session id.\n",
+          out);
+    for (size_t i = 0; i < gw_option_count; i++) {
+        const struct gw_option *option = &gw_option_table[i];
+
+        if (option->kind == GW_KIND_GROUP)
+            fprintf(out, "\n%s\n", option->help);
+        else
+            help_option(out, option);
+    }
+    fputs("\n"
+          "Times are written 250ms, 10s, 2m, 1h or as plain milliseconds; "
+          "sizes 512, 64k,\n"
+          "1m. A value may also stand in the environment (--log-level is "
+          "there called\n"
+          "SIDGATE_LOG_LEVEL; spaces separate a list's values) or in the "
+          "file. Flags win\n"
+          "over the environment, and that wins over the file.\n",
+          out);
+}
+
+static void man_option(FILE *out, const struct gw_option *option)
+{
+    char extra[160];
+
+    if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
+        fprintf(out, ".It Fl -%s\n", option->name);
+    else
+        fprintf(out, ".It Fl -%s Ar %s\n", option->name, option->argument);
+    print_wrapped(out, option->help, 0, true);
+    facts(option, extra, sizeof(extra));
+    if (*extra != '\0')
+        fprintf(out, "%c%s.\n", extra[0] == 'd' ? 'D' : extra[0], extra + 1);
+}
+
+void gw_options_man(FILE *out)
+{
+    bool is_open = false;
+
+    for (size_t i = 0; i < gw_option_count; i++) {
+        const struct gw_option *option = &gw_option_table[i];
+
+        if (option->kind != GW_KIND_GROUP) {
+            man_option(out, option);
+            continue;
+        }
+        fprintf(out, "%s.Ss %s\n.Bl -tag -width Ds\n", is_open ? ".El\n" : "",
+                option->help);
+        is_open = true;
+    }
+    fputs(".El\n", out);
+}
+
+static void print_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
+static void backend_text(const struct gw_backend_config *backend, char *out,
+                         size_t size)
+{
+    bool has_id = strcmp(backend->id, backend->address.text) != 0;
+    char weight[24] = "";
+
+    if (backend->weight != 1)
+        snprintf(weight, sizeof(weight), ",weight=%u", backend->weight);
+    snprintf(out, size, "%s%s%s%s", has_id ? backend->id : "",
+             has_id ? "=" : "", backend->address.text, weight);
+}
+
+/* The n-th value of a list as text; false past the last. */
+static bool list_value(const struct gw_option *option,
+                       const struct gw_config *config, size_t n, char *out,
+                       size_t size)
+{
+    switch ((int)option->kind) {
+    case GW_KIND_LISTEN:
+        if (n < config->listen_count)
+            snprintf(out, size, "%s", config->listen[n].text);
+        return n < config->listen_count;
+    case GW_KIND_BACKEND:
+        if (n < config->backend_count)
+            backend_text(&config->backends[n], out, size);
+        return n < config->backend_count;
+    case GW_KIND_PATH:
+        if (n < config->path_count)
+            snprintf(out, size, "%s", config->paths[n]);
+        return n < config->path_count;
+    default:
+        if (n < config->source_count)
+            snprintf(out, size, "%s", config->sources[n].text);
+        return n < config->source_count;
+    }
+}
+
+static void print_list(FILE *out, const struct gw_option *option,
+                       const struct gw_config *config)
+{
+    char text[GW_BACKEND_ID_MAX + GW_ADDRESS_MAX + 16];
+    size_t n = 0;
+
+    fputc('[', out);
+    for (; list_value(option, config, n, text, sizeof(text)); n++) {
+        fputs(n == 0 ? "\n    " : ",\n    ", out);
+        print_string(out, text);
+    }
+    fputs(n == 0 ? "]" : "\n  ]", out);
+}
+
+static void print_scalar(FILE *out, const struct gw_option *option,
+                         const struct gw_config *config)
+{
+    char text[sizeof(config->store_url)];
+
+    switch ((int)option->kind) {
+    case GW_KIND_SWITCH:
+        fputs(config->netty ? "true" : "false", out);
+        return;
+    case GW_KIND_COUNT:
+        fprintf(out, "%llu",
+                (unsigned long long)gw_option_number(option, config));
+        return;
+    case GW_KIND_SIZE:
+    case GW_KIND_TIME:
+        gw_quantity_text(option->kind, gw_option_number(option, config), text);
+        break;
+    case GW_KIND_CHOICE:
+        if (!gw_choice_word(option, gw_option_number(option, config), text))
+            text[0] = '\0';
+        break;
+    case GW_KIND_STORE:
+        gw_store_masked(config->store_url, text, sizeof(text));
+        break;
+    case GW_KIND_ADMIN:
+        snprintf(text, sizeof(text), "%s",
+                 config->admin.text[0] == '\0' ? "off" : config->admin.text);
+        break;
+    default:
+        snprintf(text, sizeof(text), "%s", config->gateway_name);
+        break;
+    }
+    print_string(out, text);
+}
+
+void gw_options_print(const struct gw_config *config, FILE *out)
+{
+    const char *separator = "{\n  ";
+
+    for (size_t i = 0; i < gw_option_count; i++) {
+        const struct gw_option *option = &gw_option_table[i];
+
+        if (option->kind == GW_KIND_GROUP || option->kind == GW_KIND_CONFIG ||
+            option->kind == GW_KIND_ACTION)
+            continue;
+        fputs(separator, out);
+        separator = ",\n  ";
+        fputc('"', out);
+        for (const char *at = option->name; *at != '\0'; at++)
+            fputc(*at == '-' ? '_' : *at, out);
+        fputs("\": ", out);
+        if (gw_option_repeats(option))
+            print_list(out, option, config);
+        else
+            print_scalar(out, option, config);
+    }
+    fputs("\n}\n", out);
+}

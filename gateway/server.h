@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all workers share: the configuration, the backends' state, the memory
+ * store, and the phase of the process's life.
+ */
+#ifndef SIDGATE_GATEWAY_SERVER_H
+#define SIDGATE_GATEWAY_SERVER_H
+
+#include "gateway/backend.h"
+#include "gateway/config.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum gw_phase {
+    GW_PHASE_RUNNING,
+    GW_PHASE_DELAY,    /* SIGTERM came: not ready, but still accepting;
+                          responses say Connection: close */
+    GW_PHASE_DRAINING, /* no accepting; websockets get 1001, idle
+                          connections are closed, exchanges finish */
+    GW_PHASE_STOPPED,  /* what is left is cut */
+};
+
+struct gw_worker;
+struct store_memory;
+
+struct gw_server {
+    struct gw_config config;
+    struct gw_backends *backends;
+    struct store_memory *memory;
+    struct gw_worker *workers[64];
+    unsigned worker_count;
+    int64_t started_s;        /* wall clock */
+    atomic_int phase;         /* enum gw_phase */
+    atomic_uint busy_workers; /* worker threads that still run */
+    atomic_ullong open_count; /* client connections and tunnels */
+};
+
+/* NULL, with one line in `error`, when something needed cannot be had. */
+struct gw_server *gw_server_new(const struct gw_config *config,
+                                char error[256]);
+
+/* Opens every listener (after a trial bind, since SO_REUSEPORT would let a
+ * second gateway share the port silently) and starts the workers. */
+bool gw_server_start(struct gw_server *server, char error[256]);
+
+/* The port that listener `i` got. */
+int gw_server_port(const struct gw_server *server, size_t i);
+
+/* Moves to a later phase and tells the workers. */
+void gw_server_advance(struct gw_server *server, enum gw_phase phase);
+
+/* The Prometheus text; malloc'd. NULL when memory is short. */
+char *gw_server_metrics(struct gw_server *server, size_t *len);
+
+/* Joins the workers (the phase must be GW_PHASE_DRAINING or later) and frees
+ * everything. */
+void gw_server_free(struct gw_server *server);
+
+int64_t gw_now_ms(void);  /* monotonic */
+int64_t gw_wall_ms(void); /* since the epoch */
+
+#endif

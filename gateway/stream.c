@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* One non-blocking socket on a worker's edge-triggered epoll. */
+#include "gateway/stream.h"
+#include "gateway/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PIECES_MAX = 8 };
+
+struct gw_stream *gw_stream_new(struct gw_worker *worker, int fd,
+                                gw_stream_fn on_event, void *owner)
+{
+    struct gw_stream *stream = calloc(1, sizeof(*stream));
+    if (stream != NULL) {
+        stream->worker = worker;
+        stream->on_event = on_event;
+        stream->owner = owner;
+        stream->fd = fd;
+        struct epoll_event event = {
+            .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+            .data.ptr = stream,
+        };
+        if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+            return stream;
+        free(stream);
+    }
+    close(fd);
+    return NULL;
+}
+
+ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
+{
+    if (stream->is_broken)
+        return GW_READ_BROKEN;
+    if (stream->is_eof)
+        return 0;
+    for (;;) {
+        ssize_t n = recv(stream->fd, bytes, cap, 0);
+        if (n > 0) {
+            /* A short read emptied the socket, and whatever comes later
+             * raises a new edge; but a FIN that was announced already does
+             * not, so then read on until EOF. */
+            if ((size_t)n < cap && !stream->has_rdhup)
+                stream->is_readable = false;
+            return n;
+        }
+        if (n == 0) {
+            stream->is_eof = true;
+            stream->is_readable = false;
+            return 0;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            stream->is_readable = false;
+            return GW_READ_EMPTY;
+        }
+        stream->is_broken = true;
+        return GW_READ_BROKEN;
+    }
+}
+
+static void mark_reset(struct gw_stream *stream)
+{
+    stream->is_reset = true;
+    stream->is_readable = true;
+    gw_buf_free(&stream->out);
+    gw_stream_again(stream);
+}
+
+/* The number of bytes the kernel took; 0 too when the stream is broken. */
+static size_t send_pieces(struct gw_stream *stream, struct iovec *pieces,
+                          int count)
+{
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+    for (;;) {
+        ssize_t n = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+        if (n >= 0)
+            return (size_t)n;
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            stream->is_writable = false;
+        else
+            mark_reset(stream);
+        return 0;
+    }
+}
+
+static void keep_rest(struct gw_stream *stream, const struct iovec *pieces,
+                      int count, size_t sent)
+{
+    for (int i = 0; i < count; i++) {
+        size_t skip = sent < pieces[i].iov_len ? sent : pieces[i].iov_len;
+        sent -= skip;
+        const char *rest = (const char *)pieces[i].iov_base + skip;
+        if (!gw_buf_append(&stream->out, rest, pieces[i].iov_len - skip)) {
+            mark_reset(stream);
+            return;
+        }
+    }
+}
+
+void gw_stream_writev(struct gw_stream *stream, struct iovec *pieces, int count)
+{
+    if (stream->is_reset || stream->fd < 0)
+        return;
+    size_t sent = 0;
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += pieces[i].iov_len;
+    if (total == 0)
+        return;
+    if (stream->out == NULL && stream->is_writable && !stream->is_corked)
+        sent = send_pieces(stream, pieces, count);
+    if (sent < total && !stream->is_reset)
+        keep_rest(stream, pieces, count, sent);
+    if (sent > 0 && sent < total)
+        stream->is_writable = false;
+}
+
+void gw_stream_write(struct gw_stream *stream, const char *bytes, size_t len)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+    gw_stream_writev(stream, &piece, 1);
+}
+
+void gw_stream_flush(struct gw_stream *stream)
+{
+    while (stream->out != NULL && stream->is_writable && !stream->is_corked &&
+           !stream->is_reset) {
+        struct iovec piece = {.iov_base = gw_buf_ptr(stream->out),
+                              .iov_len = gw_buf_len(stream->out)};
+        size_t sent = send_pieces(stream, &piece, 1);
+        if (sent > 0)
+            gw_buf_take(&stream->out, sent);
+    }
+    if (stream->out == NULL && stream->is_shut && !stream->is_fin_sent &&
+        stream->fd >= 0) {
+        stream->is_fin_sent = true;
+        shutdown(stream->fd, SHUT_WR);
+    }
+}
+
+void gw_stream_uncork(struct gw_stream *stream)
+{
+    stream->is_corked = false;
+    gw_stream_flush(stream);
+}
+
+void gw_stream_shutdown(struct gw_stream *stream)
+{
+    if (stream->is_shut)
+        return;
+    stream->is_shut = true;
+    gw_stream_flush(stream);
+}
+
+void gw_stream_again(struct gw_stream *stream)
+{
+    if (stream->is_ready || stream->fd < 0)
+        return;
+    stream->is_ready = true;
+    stream->next = stream->worker->ready;
+    stream->worker->ready = stream;
+}
+
+void gw_stream_close(struct gw_stream **which, bool is_reset)
+{
+    struct gw_stream *stream = *which;
+    *which = NULL;
+    if (stream == NULL)
+        return;
+    if (is_reset) {
+        struct linger now = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    }
+    close(stream->fd);
+    stream->fd = -1;
+    stream->on_event = NULL;
+    gw_buf_free(&stream->out);
+    gw_worker_bury(stream->worker, stream);
+}
+
+void gw_stream_notify(struct gw_stream *stream, uint32_t events)
+{
+    if (stream->fd < 0)
+        return;
+    if (events & EPOLLOUT) {
+        stream->is_writable = true;
+        gw_stream_flush(stream);
+    }
+    if (events & EPOLLRDHUP)
+        stream->has_rdhup = true;
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
+        stream->is_readable = true;
+    if (events & EPOLLERR) {
+        stream->is_reset = true;
+        stream->is_readable = true;
+        gw_buf_free(&stream->out);
+    }
+    stream->on_event(stream);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One non-blocking socket on a worker's edge-triggered epoll.
+ *
+ * A stream remembers the edges it was told of: is_readable stays set until a
+ * read finds the socket empty, so an owner may leave bytes in the kernel as
+ * long as it likes (that is the back-pressure) and read on later without a
+ * new event.
+ */
+#ifndef SIDGATE_GATEWAY_STREAM_H
+#define SIDGATE_GATEWAY_STREAM_H
+
+#include "gateway/buf.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct gw_worker;
+struct gw_stream;
+
+/* Something happened: bytes or EOF to read (is_readable), the unsent bytes
+ * went out or the connect ended (is_writable), or the connection broke
+ * (is_reset). The owner looks at the flags. It may close this stream and any
+ * other; the memory lives until the end of the worker's turn. */
+typedef void (*gw_stream_fn)(struct gw_stream *stream);
+
+struct gw_stream {
+    struct gw_worker *worker;
+    gw_stream_fn on_event;
+    void *owner;
+    struct gw_buf *out;     /* unsent bytes */
+    struct gw_stream *next; /* in the worker's ready list or garbage list */
+    int fd;                 /* -1 once closed */
+    bool is_readable;
+    bool is_writable;
+    bool has_rdhup; /* the peer's FIN has arrived: read up to it */
+    bool is_eof;    /* and has been read */
+    bool is_reset;  /* by the peer, or sending failed: writes are dropped,
+                       what was received before can still be read */
+    bool is_broken; /* and reading failed too */
+    bool is_corked; /* writes are held back until gw_stream_uncork */
+    bool is_shut;   /* our FIN follows the unsent bytes, or was sent */
+    bool is_fin_sent;
+    bool is_ready; /* stands in the worker's ready list */
+};
+
+enum {
+    GW_READ_EMPTY = -1, /* nothing there now */
+    GW_READ_BROKEN = -2,
+};
+
+/* Wraps `fd` (taken over, non-blocking) and registers it. NULL when memory is
+ * short or epoll refuses; fd is closed then. */
+struct gw_stream *gw_stream_new(struct gw_worker *worker, int fd,
+                                gw_stream_fn on_event, void *owner);
+
+/* Reads up to `cap` bytes: their number, 0 at EOF, or GW_READ_…. */
+ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap);
+
+/* Sends the pieces; what the kernel does not take is kept and sent when it
+ * can be. After a failure is_reset is set and everything is dropped; the
+ * owner hears of it by an event in the next turn at the latest. */
+void gw_stream_writev(struct gw_stream *stream, struct iovec *pieces,
+                      int count);
+void gw_stream_write(struct gw_stream *stream, const char *bytes, size_t len);
+
+static inline size_t gw_stream_unsent(const struct gw_stream *stream)
+{
+    return gw_buf_len(stream->out);
+}
+
+/* Sends what is unsent, as far as the kernel takes it. */
+void gw_stream_flush(struct gw_stream *stream);
+
+void gw_stream_uncork(struct gw_stream *stream);
+
+/* Sends FIN behind what is unsent. */
+void gw_stream_shutdown(struct gw_stream *stream);
+
+/* Has on_event called again later in this turn or in the next one. */
+void gw_stream_again(struct gw_stream *stream);
+
+/* Closes at once (unsent bytes are dropped) and clears *stream. With
+ * is_reset the peer sees RST. */
+void gw_stream_close(struct gw_stream **stream, bool is_reset);
+
+/* What the worker calls with epoll's events. */
+void gw_stream_notify(struct gw_stream *stream, uint32_t events);
+
+#endif

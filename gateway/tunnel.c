@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/* A websocket after its 101. */
+#include "gateway/tunnel.h"
+#include "eio/frame.h"
+#include "gateway/log.h"
+#include "gateway/worker.h"
+
+#include <stdlib.h>
+
+enum {
+    READS_PER_TURN = 4,
+    END_MS = 5000,     /* after the last progress once one end is gone */
+    CLOSE_MS = 3000,   /* for a client to answer a close frame */
+    TOUCH_MS = 400000, /* less than half a tunnel's record lives */
+    PACE_MS = 100,
+    GOING_AWAY = 1001,
+    INTERNAL_ERROR = 1011,
+};
+
+enum tunnel_state {
+    TUNNEL_OPEN,
+    TUNNEL_CLOSING,
+    TUNNEL_ENDING,
+    TUNNEL_CLOSED,
+};
+
+struct tunnel;
+
+/* The binding of a websocket-only session: lives until the store answers. */
+struct ws_binding {
+    struct gw_bind bind;
+    struct tunnel *tunnel;
+};
+
+/* Every idle client costs one of these and two streams: keep it small. */
+struct tunnel {
+    struct gw_grave grave;
+    struct gw_link link;
+    struct gw_worker *worker;
+    struct gw_backend *backend;
+    struct gw_stream *client;
+    struct gw_stream *server;
+    struct eio_frame_cursor up;   /* from the client */
+    struct eio_frame_cursor down; /* from the backend */
+    struct gw_timer timer;
+    struct gw_buf *first; /* of a websocket-only session's first frame */
+    struct ws_binding *binding;
+    char *sid; /* NULL: none known */
+    uint32_t ping_interval_ms;
+    uint32_t ping_timeout_ms;
+    struct gw_peer peer;
+    uint16_t close_code; /* still to be sent at a frame boundary */
+    uint16_t sid_len;
+    uint8_t state;
+    uint8_t eio;
+    bool is_upgrade;  /* carries a polling session's sid */
+    bool is_own;      /* the session lives and ends with this tunnel */
+    bool is_learning; /* its first frame is awaited */
+    bool was_reset;
+};
+
+static void on_event(struct gw_stream *stream);
+static void on_timer(struct gw_timer *timer);
+static void tunnel_close(struct tunnel *tunnel, uint16_t code);
+
+static struct gw_backend_metrics *metrics_of(const struct tunnel *tunnel)
+{
+    return &tunnel->worker->backend_metrics[tunnel->backend->index];
+}
+
+static void sid_of(const struct tunnel *tunnel, struct eio_sid *sid)
+{
+    sid->len = tunnel->sid != NULL ? tunnel->sid_len : 0;
+    if (sid->len > 0)
+        memcpy(sid->bytes, tunnel->sid, sid->len);
+}
+
+static void set_timer(struct tunnel *tunnel, int64_t after_ms)
+{
+    gw_worker_timer(tunnel->worker, &tunnel->timer, after_ms, on_timer);
+}
+
+static void free_binding(struct tunnel *tunnel)
+{
+    if (tunnel->binding == NULL)
+        return;
+    gw_affinity_bind_cancel(&tunnel->binding->bind);
+    free(tunnel->binding);
+    tunnel->binding = NULL;
+}
+
+static void finish(struct tunnel *tunnel)
+{
+    struct gw_worker *worker = tunnel->worker;
+    struct eio_sid sid;
+    gw_timer_stop(&worker->wheel, &tunnel->timer);
+    gw_stream_close(&tunnel->client, tunnel->was_reset);
+    gw_stream_close(&tunnel->server, tunnel->was_reset);
+    sid_of(tunnel, &sid);
+    if (tunnel->is_own && sid.len > 0)
+        gw_affinity_unbind(worker, &sid, tunnel->backend);
+    if (tunnel->is_upgrade && !tunnel->is_own)
+        gw_count(&metrics_of(tunnel)->b_upgrades_failed);
+    free_binding(tunnel);
+    gw_buf_free(&tunnel->first);
+    free(tunnel->sid);
+    tunnel->sid = NULL;
+    gw_link_remove(&tunnel->link);
+    gw_count_add(&worker->metrics.tunnels, (uint64_t)-1);
+    atomic_fetch_sub_explicit(&worker->server->open_count, 1,
+                              memory_order_relaxed);
+    gw_worker_bury_object(worker, &tunnel->grave);
+}
+
+/* The only place where a tunnel changes its state. */
+static void enter(struct tunnel *tunnel, enum tunnel_state state)
+{
+    if (tunnel->state == TUNNEL_CLOSED)
+        return;
+    tunnel->state = (uint8_t)state;
+    switch (state) {
+    case TUNNEL_OPEN:
+        /* Spread, so that ten thousand of them do not touch at once. */
+        set_timer(tunnel,
+                  TOUCH_MS - gw_worker_random(tunnel->worker) % (TOUCH_MS / 4));
+        break;
+    case TUNNEL_CLOSING:
+        set_timer(tunnel, CLOSE_MS);
+        break;
+    case TUNNEL_ENDING:
+        set_timer(tunnel, END_MS);
+        break;
+    case TUNNEL_CLOSED:
+        finish(tunnel);
+        break;
+    }
+}
+
+static void touch(struct tunnel *tunnel)
+{
+    struct eio_sid sid;
+    struct gw_session session = {.backend = tunnel->backend,
+                                 .ping_interval_ms = tunnel->ping_interval_ms,
+                                 .ping_timeout_ms = tunnel->ping_timeout_ms,
+                                 .eio = tunnel->eio};
+    sid_of(tunnel, &sid);
+    if (tunnel->is_own && sid.len > 0)
+        gw_affinity_touch(tunnel->worker, &sid, &session,
+                          STORE_TRANSPORT_WEBSOCKET);
+}
+
+static void on_timer(struct gw_timer *timer)
+{
+    struct tunnel *tunnel = GW_CONTAINER(timer, struct tunnel, timer);
+    if (tunnel->state == TUNNEL_OPEN) {
+        touch(tunnel);
+        enter(tunnel, TUNNEL_OPEN);
+    } else {
+        enter(tunnel, TUNNEL_CLOSED);
+    }
+}
+
+static bool keep_sid(struct tunnel *tunnel, const struct eio_sid *sid)
+{
+    tunnel->sid = malloc(sid->len);
+    if (tunnel->sid == NULL)
+        return false;
+    memcpy(tunnel->sid, sid->bytes, sid->len);
+    tunnel->sid_len = sid->len;
+    return true;
+}
+
+/* ---- a websocket-only session's first frame ---- */
+
+static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
+{
+    struct tunnel *tunnel = bind->arg;
+    struct ws_binding *binding = tunnel->binding;
+    tunnel->binding = NULL;
+    if (result == GW_BOUND) {
+        tunnel->is_own = keep_sid(tunnel, &bind->sid);
+        gw_worker_timer(tunnel->worker, &tunnel->timer, TOUCH_MS, on_timer);
+    }
+    free(binding);
+    if (result == GW_BIND_CONFLICT)
+        tunnel_close(tunnel, INTERNAL_ERROR);
+}
+
+static void bind_session(struct tunnel *tunnel, const struct eio_open *open)
+{
+    struct gw_binding binding = {
+        .backend = tunnel->backend,
+        .open = open,
+        .peer = &tunnel->peer,
+        .path = eio_span_of(tunnel->worker->config->paths[0]),
+        .host = eio_span_of("sidgate"),
+        .transport = STORE_TRANSPORT_WEBSOCKET,
+        .eio = tunnel->eio,
+    };
+    tunnel->ping_interval_ms = open->ping_interval_ms;
+    tunnel->ping_timeout_ms = open->ping_timeout_ms;
+    tunnel->binding = calloc(1, sizeof(*tunnel->binding));
+    if (tunnel->binding == NULL)
+        return;
+    tunnel->binding->bind.done = on_bound;
+    tunnel->binding->bind.arg = tunnel;
+    gw_affinity_bind(tunnel->worker, &tunnel->binding->bind, &binding);
+}
+
+static void learn(struct tunnel *tunnel, struct eio_span bytes)
+{
+    struct eio_open open;
+    struct eio_span payload;
+    if (tunnel->first != NULL) {
+        if (!gw_buf_append(&tunnel->first, bytes.ptr, bytes.len)) {
+            tunnel->is_learning = false;
+            return;
+        }
+        bytes.ptr = gw_buf_ptr(tunnel->first);
+        bytes.len = gw_buf_len(tunnel->first);
+    }
+    enum eio_result result = eio_frame_first_text(bytes, &payload);
+    if (result == EIO_MORE &&
+        (tunnel->first != NULL ||
+         gw_buf_append(&tunnel->first, bytes.ptr, bytes.len)))
+        return;
+    tunnel->is_learning = false;
+    if (result == EIO_DONE && eio_open_parse(payload, &open) == EIO_DONE)
+        bind_session(tunnel, &open);
+    gw_buf_free(&tunnel->first);
+}
+
+/* ---- bytes ---- */
+
+static void write_close(struct tunnel *tunnel)
+{
+    char frame[EIO_CLOSE_FRAME_MAX];
+    size_t len = eio_close_frame(tunnel->close_code, frame);
+    tunnel->close_code = 0;
+    gw_stream_write(tunnel->client, frame, len);
+}
+
+static void pass_down(struct tunnel *tunnel, const char *bytes, size_t len)
+{
+    if (tunnel->is_learning)
+        learn(tunnel, (struct eio_span){bytes, len});
+    if (tunnel->state == TUNNEL_CLOSING) {
+        if (tunnel->close_code == 0)
+            return;
+        len = eio_frame_to_boundary(&tunnel->down, bytes, len);
+        gw_stream_write(tunnel->client, bytes, len);
+        if (eio_frame_at_boundary(&tunnel->down))
+            write_close(tunnel);
+        return;
+    }
+    eio_frame_feed(&tunnel->down, bytes, len);
+    gw_count_add(&tunnel->worker->metrics.bytes_to_clients, len);
+    gw_stream_write(tunnel->client, bytes, len);
+}
+
+/* The client's second data frame is "5" after "2probe": now the session is
+ * this tunnel's. */
+static void become_own(struct tunnel *tunnel)
+{
+    tunnel->is_own = true;
+    gw_count(&metrics_of(tunnel)->b_upgrades_ok);
+    touch(tunnel);
+}
+
+static void pass_up(struct tunnel *tunnel, const char *bytes, size_t len)
+{
+    eio_frame_feed(&tunnel->up, bytes, len);
+    gw_count_add(&tunnel->worker->metrics.bytes_from_clients, len);
+    gw_stream_write(tunnel->server, bytes, len);
+    if (tunnel->is_upgrade && !tunnel->is_own && tunnel->up.data_frames >= 2)
+        become_own(tunnel);
+}
+
+static void on_end(struct tunnel *tunnel, struct gw_stream *to, bool is_reset)
+{
+    if (is_reset)
+        tunnel->was_reset = true;
+    gw_stream_shutdown(to);
+    if (tunnel->state != TUNNEL_ENDING)
+        enter(tunnel, TUNNEL_ENDING);
+}
+
+/* Moves what can be moved in one direction. */
+static void pump(struct tunnel *tunnel, bool is_up)
+{
+    struct gw_worker *worker = tunnel->worker;
+    struct gw_stream *from = is_up ? tunnel->client : tunnel->server;
+    struct gw_stream *to = is_up ? tunnel->server : tunnel->client;
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        if (!from->is_readable || from->is_eof || gw_stream_unsent(to) > 0)
+            return;
+        ssize_t n =
+            gw_stream_read(from, worker->read_buffer, GW_READ_BUFFER_BYTES);
+        if (n == GW_READ_EMPTY)
+            return;
+        if (n <= 0) {
+            from->is_readable = false;
+            on_end(tunnel, to, n != 0);
+            return;
+        }
+        if (is_up)
+            pass_up(tunnel, worker->read_buffer, (size_t)n);
+        else
+            pass_down(tunnel, worker->read_buffer, (size_t)n);
+        if (tunnel->state == TUNNEL_CLOSED)
+            return;
+        if (tunnel->state == TUNNEL_ENDING)
+            set_timer(tunnel, END_MS);
+    }
+    if (from->is_readable)
+        gw_stream_again(from);
+}
+
+static bool is_over(const struct tunnel *tunnel)
+{
+    const struct gw_stream *client = tunnel->client;
+    const struct gw_stream *server = tunnel->server;
+    if (client->is_eof && server->is_eof)
+        return gw_stream_unsent(client) == 0 && gw_stream_unsent(server) == 0;
+    /* One end was reset: the other has all that came before it. */
+    if (client->is_broken)
+        return gw_stream_unsent(server) == 0;
+    return server->is_broken && gw_stream_unsent(client) == 0;
+}
+
+static void on_event(struct gw_stream *stream)
+{
+    struct tunnel *tunnel = stream->owner;
+    pump(tunnel, stream == tunnel->client);
+    if (tunnel->state == TUNNEL_CLOSED)
+        return;
+    /* What this stream could not take before may go on now. */
+    if (gw_stream_unsent(stream) == 0)
+        pump(tunnel, stream != tunnel->client);
+    if (tunnel->state == TUNNEL_ENDING && is_over(tunnel))
+        enter(tunnel, TUNNEL_CLOSED);
+}
+
+static void own_stream(struct tunnel *tunnel, struct gw_stream *stream)
+{
+    stream->owner = tunnel;
+    stream->on_event = on_event;
+}
+
+void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
+{
+    struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
+    if (tunnel == NULL ||
+        (about->is_session && !keep_sid(tunnel, about->sid))) {
+        free(tunnel);
+        gw_stream_close(&about->client_stream, true);
+        gw_stream_close(&about->backend_stream, true);
+        gw_buf_free(&about->client_bytes);
+        atomic_fetch_sub_explicit(&worker->server->open_count, 1,
+                                  memory_order_relaxed);
+        return;
+    }
+    tunnel->worker = worker;
+    tunnel->backend = about->backend;
+    tunnel->client = about->client_stream;
+    tunnel->server = about->backend_stream;
+    tunnel->ping_interval_ms = about->session.ping_interval_ms;
+    tunnel->ping_timeout_ms = about->session.ping_timeout_ms;
+    tunnel->peer = about->peer;
+    tunnel->eio = about->eio;
+    tunnel->is_upgrade = about->is_session;
+    tunnel->is_learning = about->is_handshake;
+    gw_link_init(&tunnel->link);
+    gw_link_add(&worker->tunnels, &tunnel->link);
+    gw_count(&worker->metrics.tunnels);
+    own_stream(tunnel, tunnel->client);
+    own_stream(tunnel, tunnel->server);
+    enter(tunnel, TUNNEL_OPEN);
+    if (about->backend_bytes.len > 0)
+        pass_down(tunnel, about->backend_bytes.ptr, about->backend_bytes.len);
+    if (about->client_bytes != NULL)
+        pass_up(tunnel, gw_buf_ptr(about->client_bytes),
+                gw_buf_len(about->client_bytes));
+    gw_buf_free(&about->client_bytes);
+    if (worker->phase >= GW_PHASE_DRAINING)
+        tunnel_close(tunnel, GOING_AWAY);
+    /* Bytes or a FIN may have come while HTTP owned the streams. */
+    gw_stream_again(tunnel->client);
+    gw_stream_again(tunnel->server);
+    if (about->has_client_fin)
+        on_end(tunnel, tunnel->server, false);
+}
+
+/* ---- ending a session from here ---- */
+
+static void tunnel_close(struct tunnel *tunnel, uint16_t code)
+{
+    if (tunnel->state != TUNNEL_OPEN)
+        return;
+    enter(tunnel, TUNNEL_CLOSING);
+    tunnel->close_code = code;
+    if (eio_frame_at_boundary(&tunnel->down) && !tunnel->down.is_broken)
+        write_close(tunnel);
+}
+
+/* Closes a share of the open tunnels, then waits for the next moment. */
+static void close_some(struct gw_timer *timer)
+{
+    struct gw_worker *worker =
+        GW_CONTAINER(timer, struct gw_worker, paced_close);
+    const struct gw_config *config = worker->config;
+    uint32_t share = config->shutdown_rate * PACE_MS / 1000 / config->workers;
+    uint32_t left = config->shutdown_rate == 0 ? UINT32_MAX : share + 1;
+    struct gw_link *at = worker->tunnels.next;
+    while (at != &worker->tunnels && left > 0) {
+        struct tunnel *tunnel = GW_CONTAINER(at, struct tunnel, link);
+        at = at->next;
+        if (tunnel->state != TUNNEL_OPEN)
+            continue;
+        tunnel_close(tunnel, GOING_AWAY);
+        left--;
+    }
+    if (at != &worker->tunnels)
+        gw_worker_timer(worker, timer, PACE_MS, close_some);
+}
+
+void gw_tunnels_drain(struct gw_worker *worker)
+{
+    close_some(&worker->paced_close);
+}
+
+void gw_tunnels_cut(struct gw_worker *worker)
+{
+    gw_timer_stop(&worker->wheel, &worker->paced_close);
+    while (worker->tunnels.next != &worker->tunnels)
+        enter(GW_CONTAINER(worker->tunnels.next, struct tunnel, link),
+              TUNNEL_CLOSED);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker: one thread with its own epoll, and everything on it. */
+#include "gateway/worker.h"
+#include "gateway/conn.h"
+#include "gateway/listener.h"
+#include "gateway/log.h"
+#include "gateway/recovery.h"
+#include "gateway/tunnel.h"
+#include "gateway/upstream.h"
+#include "store/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { HOUSEKEEPING_MS = 50 };
+
+void gw_worker_bury(struct gw_worker *worker, struct gw_stream *stream)
+{
+    if (stream->is_ready)
+        return; /* it stands in the ready list, which buries it */
+    stream->next = worker->garbage;
+    worker->garbage = stream;
+}
+
+void gw_worker_bury_object(struct gw_worker *worker, struct gw_grave *object)
+{
+    object->next = worker->graves;
+    worker->graves = object;
+}
+
+uint32_t gw_worker_random(struct gw_worker *worker)
+{
+    /* xorshift64*: for balancing and jitter, nothing that must be secret */
+    uint64_t x = worker->random_state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    worker->random_state = x;
+    return (uint32_t)((x * 2685821657736338717ULL) >> 32);
+}
+
+static void empty_graves(struct gw_worker *worker)
+{
+    while (worker->garbage != NULL) {
+        struct gw_stream *stream = worker->garbage;
+        worker->garbage = stream->next;
+        free(stream);
+    }
+    while (worker->graves != NULL) {
+        struct gw_grave *object = worker->graves;
+        worker->graves = object->next;
+        free(object);
+    }
+}
+
+static void call_ready(struct gw_worker *worker)
+{
+    struct gw_stream *list = worker->ready;
+    worker->ready = NULL;
+    while (list != NULL) {
+        struct gw_stream *stream = list;
+        list = stream->next;
+        stream->is_ready = false;
+        if (stream->fd < 0)
+            gw_worker_bury(worker, stream);
+        else
+            stream->on_event(stream);
+    }
+}
+
+static void housekeeping(struct gw_timer *timer)
+{
+    struct gw_worker *worker =
+        GW_CONTAINER(timer, struct gw_worker, housekeeping);
+    store_memory_expire(worker->server->memory);
+    gw_worker_timer(worker, timer, HOUSEKEEPING_MS, housekeeping);
+}
+
+static void enter_phase(struct gw_worker *worker)
+{
+    enum gw_phase phase = (enum gw_phase)atomic_load(&worker->server->phase);
+    if (phase == worker->phase)
+        return;
+    worker->phase = phase;
+    if (phase >= GW_PHASE_DRAINING) {
+        gw_listeners_close(worker);
+        gw_conns_drain(worker);
+        gw_tunnels_drain(worker);
+        gw_upstreams_drop_idle(worker);
+    }
+}
+
+static bool is_finished(const struct gw_worker *worker)
+{
+    if (worker->phase == GW_PHASE_STOPPED)
+        return true;
+    return worker->phase == GW_PHASE_DRAINING &&
+           worker->connections.next == &worker->connections &&
+           worker->tunnels.next == &worker->tunnels;
+}
+
+static void dispatch(struct gw_worker *worker, const struct epoll_event *event)
+{
+    uint64_t data = event->data.u64;
+    void *object = (void *)(uintptr_t)(data & ~(uint64_t)GW_TAG_MASK);
+    switch (data & GW_TAG_MASK) {
+    case GW_TAG_LISTENER:
+        /* One that was closed earlier in this turn is gone. */
+        if (worker->listeners != NULL)
+            gw_listener_accept(object);
+        return;
+    case GW_TAG_WAKE: {
+        uint64_t count;
+        ssize_t ignored = read(worker->wake_fd, &count, sizeof(count));
+        (void)ignored;
+        return;
+    }
+    default:
+        gw_stream_notify(object, event->events);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct gw_worker *worker = arg;
+    struct epoll_event events[GW_EVENTS_MAX];
+    worker->now_ms = gw_now_ms();
+    gw_worker_timer(worker, &worker->housekeeping, HOUSEKEEPING_MS,
+                    housekeeping);
+    while (!is_finished(worker)) {
+        int timeout = worker->ready != NULL
+                          ? 0
+                          : gw_wheel_timeout(&worker->wheel, worker->now_ms);
+        int n = epoll_wait(worker->epoll_fd, events, GW_EVENTS_MAX, timeout);
+        worker->now_ms = gw_now_ms();
+        for (int i = 0; i < n; i++)
+            dispatch(worker, &events[i]);
+        gw_wheel_advance(&worker->wheel, worker->now_ms);
+        call_ready(worker);
+        enter_phase(worker);
+        empty_graves(worker);
+    }
+    gw_listeners_close(worker);
+    gw_conns_cut(worker);
+    gw_tunnels_cut(worker);
+    gw_recovery_cut(worker);
+    gw_upstreams_drop_idle(worker);
+    call_ready(worker);
+    empty_graves(worker);
+    atomic_fetch_sub(&worker->server->busy_workers, 1);
+    return NULL;
+}
+
+static bool open_descriptors(struct gw_worker *worker)
+{
+    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = GW_TAG_WAKE};
+    return worker->epoll_fd >= 0 && worker->wake_fd >= 0 &&
+           epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd,
+                     &event) == 0;
+}
+
+struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
+                                char error[256])
+{
+    struct gw_worker *worker = calloc(1, sizeof(*worker));
+    if (worker == NULL)
+        goto fail;
+    size_t count = server->backends->count;
+    worker->server = server;
+    worker->config = &server->config;
+    worker->index = index;
+    worker->epoll_fd = -1;
+    worker->wake_fd = -1;
+    gw_link_init(&worker->connections);
+    gw_link_init(&worker->tunnels);
+    gw_wheel_init(&worker->wheel, gw_now_ms());
+    worker->backend_metrics = calloc(count, sizeof(*worker->backend_metrics));
+    worker->idle = calloc(count, sizeof(*worker->idle));
+    worker->store = store_memory_client(server->memory);
+    worker->recovery = gw_recovery_new(worker);
+    if (worker->backend_metrics == NULL || worker->idle == NULL ||
+        worker->store == NULL || worker->recovery == NULL ||
+        !open_descriptors(worker))
+        goto fail;
+    if (getrandom(&worker->random_state, sizeof(worker->random_state), 0) < 0 ||
+        worker->random_state == 0)
+        worker->random_state = 0x9e3779b97f4a7c15ULL + index;
+    worker->round_robin = gw_worker_random(worker);
+    for (size_t i = 0; i < server->config.listen_count; i++) {
+        const struct gw_address *address = &server->config.listen[i];
+        int status = gw_listener_open(worker, address);
+        if (status != 0) {
+            snprintf(error, 256, "cannot listen on %s: %s", address->text,
+                     strerror(status));
+            gw_worker_free(worker);
+            return NULL;
+        }
+    }
+    return worker;
+fail:
+    snprintf(error, 256, "cannot start worker %u: out of memory or descriptors",
+             index);
+    gw_worker_free(worker);
+    return NULL;
+}
+
+bool gw_worker_start(struct gw_worker *worker)
+{
+    atomic_fetch_add(&worker->server->busy_workers, 1);
+    worker->is_started =
+        pthread_create(&worker->thread, NULL, run, worker) == 0;
+    if (worker->is_started)
+        return true;
+    atomic_fetch_sub(&worker->server->busy_workers, 1);
+    return false;
+}
+
+void gw_worker_wake(struct gw_worker *worker)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(worker->wake_fd, &one, sizeof(one));
+    (void)ignored;
+}
+
+void gw_worker_join(struct gw_worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+}
+
+void gw_worker_free(struct gw_worker *worker)
+{
+    if (worker == NULL)
+        return;
+    gw_listeners_close(worker);
+    gw_recovery_free(worker->recovery);
+    if (worker->store != NULL)
+        store_close(worker->store);
+    if (worker->wake_fd >= 0)
+        close(worker->wake_fd);
+    if (worker->epoll_fd >= 0)
+        close(worker->epoll_fd);
+    free(worker->backend_metrics);
+    free(worker->idle);
+    free(worker);
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The embedded store: shards behind locks, and the bound over all of them.
+ *
+ * The bound is a count of places. A put of a new key takes a place first; when
+ * there is none left, it takes over the place of an expired entry, whichever
+ * shard holds it. Two shards are never locked at once.
+ */
+#include "store/memory.h"
+
+#include "store/shard.h"
+#include "store/siphash.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+    SHARD_COUNT = 64,
+    SHARD_SHIFT = 58,   /* the top six bits of the hash choose the shard */
+    EXPIRE_BATCH = 256, /* entries freed under one lock */
+    EXPIRE_MAX = 4096,  /* entries freed in one call of store_memory_expire */
+    EXPIRE_PER_PUT = 2, /* more than one, so that puts alone catch up */
+};
+
+#define ENTRIES_MAX ((size_t)1 << 31)
+#define LIFE_MS_MAX ((int64_t)30 * 24 * 3600 * 1000)
+
+struct part {
+    _Alignas(64) pthread_mutex_t lock;
+    _Atomic int64_t due_ms; /* when the first entry expires; a hint that is
+                               read without the lock */
+    struct store_shard shard;
+};
+
+struct store_memory {
+    struct part parts[SHARD_COUNT];
+    struct store_memory_options opts;
+    uint64_t hash_key[2];
+    _Atomic size_t count; /* places taken */
+    _Atomic unsigned next_expire;
+};
+
+struct client {
+    struct store store;
+    struct store_memory *memory;
+};
+
+/* What a lookup of one key works on. */
+struct place {
+    struct part *part;
+    uint32_t hash;
+};
+
+static struct store_memory *memory_of(struct store *store)
+{
+    return ((struct client *)(void *)store)->memory;
+}
+
+static struct place find_place(struct store_memory *memory,
+                               struct store_key key)
+{
+    uint64_t hash = store_siphash(memory->hash_key, key.ptr, key.len);
+
+    return (struct place){&memory->parts[hash >> SHARD_SHIFT], (uint32_t)hash};
+}
+
+static int64_t clamp_life(int64_t life_ms)
+{
+    if (life_ms < 1)
+        return 1;
+    return life_ms > LIFE_MS_MAX ? LIFE_MS_MAX : life_ms;
+}
+
+static int64_t clock_now(const struct store_memory *memory)
+{
+    return memory->opts.now_ms(memory->opts.now_arg);
+}
+
+/* Before the lock is released, the hint is brought up to date. */
+static void part_unlock(struct part *part)
+{
+    const struct store_entry *first = store_shard_first(&part->shard);
+    int64_t due_ms = first != NULL ? first->expires_ms : INT64_MAX;
+
+    atomic_store_explicit(&part->due_ms, due_ms, memory_order_relaxed);
+    pthread_mutex_unlock(&part->lock);
+}
+
+static bool is_due(struct part *part, int64_t now_ms)
+{
+    return atomic_load_explicit(&part->due_ms, memory_order_relaxed) <= now_ms;
+}
+
+static void count_backend(const struct store_memory *memory,
+                          const struct store_entry *entry, int delta)
+{
+    if (memory->opts.on_count != NULL)
+        memory->opts.on_count(memory->opts.count_arg, entry->backend->text,
+                              delta);
+}
+
+/* Places */
+
+static bool take_place(struct store_memory *memory)
+{
+    size_t count = store_memory_count(memory);
+
+    while (count < memory->opts.max_entries) {
+        if (atomic_compare_exchange_weak_explicit(
+                &memory->count, &count, count + 1, memory_order_relaxed,
+                memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
+static void give_places(struct store_memory *memory, size_t count)
+{
+    atomic_fetch_sub_explicit(&memory->count, count, memory_order_relaxed);
+}
+
+/* Frees up to `max` expired entries of a locked part; their places stay
+ * taken and are the caller's. */
+static size_t drop_expired(struct store_memory *memory, struct part *part,
+                           int64_t now_ms, size_t max)
+{
+    size_t freed = 0;
+
+    while (freed < max) {
+        struct store_entry *first = store_shard_first(&part->shard);
+        if (first == NULL || first->expires_ms > now_ms)
+            break;
+        count_backend(memory, first, -1);
+        store_shard_remove(&part->shard, first);
+        freed++;
+    }
+    return freed;
+}
+
+/* Takes over the place of an expired entry of any shard. */
+static bool reclaim_place(struct store_memory *memory)
+{
+    int64_t now_ms = clock_now(memory);
+
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct part *part = &memory->parts[i];
+
+        if (!is_due(part, now_ms))
+            continue;
+        pthread_mutex_lock(&part->lock);
+        size_t freed = drop_expired(memory, part, now_ms, 1);
+        part_unlock(part);
+        if (freed > 0)
+            return true;
+    }
+    return false;
+}
+
+/* The operations */
+
+/* What becomes of a call, kept until the lock is released. */
+struct outcome {
+    enum store_status status;
+    struct store_record record;
+    int64_t life_ms;
+};
+
+static void outcome_read(struct outcome *outcome,
+                         const struct store_entry *entry, int64_t now_ms)
+{
+    store_entry_read(entry, &outcome->record);
+    outcome->life_ms = entry->expires_ms - now_ms;
+}
+
+static void finish(struct store_request *request, const struct outcome *outcome)
+{
+    bool has_record = outcome->life_ms > 0;
+
+    request->pending = NULL;
+    request->done(request, outcome->status,
+                  has_record ? &outcome->record : NULL, outcome->life_ms);
+}
+
+/* The live entry of `key` in a locked part. */
+static struct store_entry *find_live(struct place place, struct store_key key,
+                                     int64_t now_ms)
+{
+    struct store_entry *entry =
+        store_shard_find(&place.part->shard, place.hash, key);
+
+    return entry != NULL && entry->expires_ms > now_ms ? entry : NULL;
+}
+
+static bool is_bound_to(const struct store_entry *entry, const char *backend)
+{
+    return backend != NULL && strcmp(entry->backend->text, backend) == 0;
+}
+
+struct put {
+    struct store_key key;
+    const struct store_record *record;
+    const char *replaces;
+    int64_t life_ms;
+    int64_t now_ms;
+    struct store_entry *entry; /* NULL once the map has it */
+    bool has_place;
+};
+
+/* Puts the new entry in the stead of `old`, if there is one. */
+static enum store_status put_entry(struct store_memory *memory,
+                                   struct part *part, struct put *put,
+                                   struct store_entry *old)
+{
+    if (old == NULL && !put->has_place)
+        put->has_place = take_place(memory);
+    if (old == NULL && !put->has_place)
+        return STORE_FULL;
+    if (!store_shard_insert(&part->shard, put->entry, put->record,
+                            put->now_ms + put->life_ms))
+        return STORE_UNAVAILABLE;
+
+    if (old == NULL)
+        put->has_place = false;
+    if (old == NULL || old->backend != put->entry->backend) {
+        if (old != NULL)
+            count_backend(memory, old, -1);
+        count_backend(memory, put->entry, 1);
+    }
+    if (old != NULL)
+        store_shard_remove(&part->shard, old);
+    put->entry = NULL;
+    give_places(memory,
+                drop_expired(memory, part, put->now_ms, EXPIRE_PER_PUT));
+    return STORE_OK;
+}
+
+static void put_locked(struct store_memory *memory, struct place place,
+                       struct put *put, struct outcome *outcome)
+{
+    struct store_entry *old =
+        store_shard_find(&place.part->shard, place.hash, put->key);
+
+    put->now_ms = clock_now(memory);
+    if (old != NULL && old->expires_ms > put->now_ms &&
+        !is_bound_to(old, put->record->backend) &&
+        !is_bound_to(old, put->replaces)) {
+        outcome->status = STORE_CONFLICT;
+        outcome_read(outcome, old, put->now_ms);
+        return;
+    }
+    outcome->status = put_entry(memory, place.part, put, old);
+}
+
+static void memory_put(struct store *store, struct store_request *request,
+                       struct store_key key, const struct store_record *record,
+                       const char *replaces, int64_t life_ms)
+{
+    struct store_memory *memory = memory_of(store);
+    struct place place = find_place(memory, key);
+    struct outcome outcome = {.status = STORE_UNAVAILABLE};
+    struct put put = {
+        .key = key,
+        .record = record,
+        .replaces = replaces,
+        .life_ms = clamp_life(life_ms),
+        .entry = store_entry_new(key, place.hash, record),
+    };
+
+    if (put.entry != NULL) {
+        pthread_mutex_lock(&place.part->lock);
+        put_locked(memory, place, &put, &outcome);
+        part_unlock(place.part);
+    }
+    if (outcome.status == STORE_FULL && reclaim_place(memory)) {
+        put.has_place = true;
+        pthread_mutex_lock(&place.part->lock);
+        put_locked(memory, place, &put, &outcome);
+        part_unlock(place.part);
+    }
+    if (put.has_place)
+        give_places(memory, 1);
+    free(put.entry);
+    finish(request, &outcome);
+}
+
+static void memory_get(struct store *store, struct store_request *request,
+                       struct store_key key)
+{
+    struct store_memory *memory = memory_of(store);
+    struct place place = find_place(memory, key);
+    struct outcome outcome = {.status = STORE_NOT_FOUND};
+
+    pthread_mutex_lock(&place.part->lock);
+    int64_t now_ms = clock_now(memory);
+    const struct store_entry *entry = find_live(place, key, now_ms);
+    if (entry != NULL) {
+        outcome.status = STORE_OK;
+        outcome_read(&outcome, entry, now_ms);
+    }
+    part_unlock(place.part);
+    finish(request, &outcome);
+}
+
+static void memory_touch(struct store *store, struct store_request *request,
+                         struct store_key key,
+                         const struct store_record *record, int64_t life_ms)
+{
+    struct store_memory *memory = memory_of(store);
+    struct place place = find_place(memory, key);
+    struct outcome outcome = {.status = STORE_NOT_FOUND};
+
+    pthread_mutex_lock(&place.part->lock);
+    int64_t now_ms = clock_now(memory);
+    struct store_entry *entry = find_live(place, key, now_ms);
+    if (entry != NULL && is_bound_to(entry, record->backend)) {
+        entry->seen_ms = record->seen_ms;
+        entry->transport = record->transport;
+        store_shard_renew(&place.part->shard, entry,
+                          now_ms + clamp_life(life_ms));
+        outcome.status = STORE_OK;
+    } else if (entry != NULL) {
+        outcome.status = STORE_CONFLICT;
+        outcome_read(&outcome, entry, now_ms);
+    }
+    part_unlock(place.part);
+    finish(request, &outcome);
+}
+
+static void memory_remove(struct store *store, struct store_request *request,
+                          struct store_key key, const char *backend)
+{
+    struct store_memory *memory = memory_of(store);
+    struct place place = find_place(memory, key);
+    struct outcome outcome = {.status = STORE_NOT_FOUND};
+
+    pthread_mutex_lock(&place.part->lock);
+    int64_t now_ms = clock_now(memory);
+    struct store_entry *entry = find_live(place, key, now_ms);
+    if (entry != NULL && is_bound_to(entry, backend)) {
+        count_backend(memory, entry, -1);
+        store_shard_remove(&place.part->shard, entry);
+        give_places(memory, 1);
+        outcome.status = STORE_OK;
+    } else if (entry != NULL) {
+        outcome.status = STORE_CONFLICT;
+        outcome_read(&outcome, entry, now_ms);
+    }
+    part_unlock(place.part);
+    finish(request, &outcome);
+}
+
+/* Every call has completed when it returns: there is nothing to cancel. */
+static void memory_cancel(struct store *store, struct store_request *request)
+{
+    (void)store;
+    (void)request;
+}
+
+static void memory_close(struct store *store)
+{
+    free(store);
+}
+
+static const struct store_ops memory_ops = {
+    .name = "memory",
+    .put = memory_put,
+    .get = memory_get,
+    .touch = memory_touch,
+    .remove = memory_remove,
+    .cancel = memory_cancel,
+    .close = memory_close,
+};
+
+/* The map */
+
+struct store_memory *store_memory_new(const struct store_memory_options *opts)
+{
+    struct store_memory *memory =
+        aligned_alloc(_Alignof(struct store_memory), sizeof(*memory));
+
+    if (memory == NULL)
+        return NULL;
+    memset(memory, 0, sizeof(*memory));
+    memory->opts = *opts;
+    if (memory->opts.max_entries < 1)
+        memory->opts.max_entries = 1;
+    if (memory->opts.max_entries > ENTRIES_MAX)
+        memory->opts.max_entries = ENTRIES_MAX;
+    /* A hash key that can be guessed would be worse than no start. */
+    if (getrandom(memory->hash_key, sizeof(memory->hash_key), 0) !=
+        (ssize_t)sizeof(memory->hash_key)) {
+        free(memory);
+        return NULL;
+    }
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        pthread_mutex_init(&memory->parts[i].lock, NULL);
+        atomic_init(&memory->parts[i].due_ms, INT64_MAX);
+    }
+    return memory;
+}
+
+struct store *store_memory_client(struct store_memory *memory)
+{
+    struct client *client = malloc(sizeof(*client));
+
+    if (client == NULL)
+        return NULL;
+    client->store.ops = &memory_ops;
+    client->memory = memory;
+    return &client->store;
+}
+
+size_t store_memory_expire(struct store_memory *memory)
+{
+    unsigned first = atomic_fetch_add_explicit(&memory->next_expire, 1,
+                                               memory_order_relaxed);
+    int64_t now_ms = clock_now(memory);
+    size_t freed = 0;
+
+    for (unsigned i = 0; i < SHARD_COUNT && freed < EXPIRE_MAX; i++) {
+        struct part *part = &memory->parts[(first + i) % SHARD_COUNT];
+
+        if (!is_due(part, now_ms))
+            continue;
+        pthread_mutex_lock(&part->lock);
+        size_t left = EXPIRE_MAX - freed;
+        freed += drop_expired(memory, part, now_ms,
+                              left < EXPIRE_BATCH ? left : EXPIRE_BATCH);
+        part_unlock(part);
+    }
+    give_places(memory, freed);
+    return freed;
+}
+
+size_t store_memory_count(const struct store_memory *memory)
+{
+    return atomic_load_explicit(&memory->count, memory_order_relaxed);
+}
+
+void store_memory_clear(struct store_memory *memory)
+{
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct part *part = &memory->parts[i];
+
+        pthread_mutex_lock(&part->lock);
+        size_t count = part->shard.count;
+        for (size_t j = 0; j < count; j++)
+            count_backend(memory, part->shard.heap[j].entry, -1);
+        store_shard_clear(&part->shard);
+        part_unlock(part);
+        give_places(memory, count);
+    }
+}
+
+/* False when `each` wants no more. */
+static bool list_part(struct part *part, int64_t now_ms, store_list_fn each,
+                      void *arg)
+{
+    for (size_t i = 0; i < part->shard.count; i++) {
+        const struct store_entry *entry = part->shard.heap[i].entry;
+        struct store_key key = {entry->bytes, entry->key_len};
+        struct store_record record;
+
+        if (entry->expires_ms <= now_ms)
+            continue;
+        store_entry_read(entry, &record);
+        if (!each(arg, key, &record, entry->expires_ms - now_ms))
+            return false;
+    }
+    return true;
+}
+
+void store_memory_list(struct store_memory *memory, store_list_fn each,
+                       void *arg)
+{
+    bool wants_more = true;
+
+    for (size_t i = 0; i < SHARD_COUNT && wants_more; i++) {
+        struct part *part = &memory->parts[i];
+
+        pthread_mutex_lock(&part->lock);
+        wants_more = list_part(part, clock_now(memory), each, arg);
+        part_unlock(part);
+    }
+}
+
+void store_memory_free(struct store_memory *memory)
+{
+    if (memory == NULL)
+        return;
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        store_shard_clear(&memory->parts[i].shard);
+        pthread_mutex_destroy(&memory->parts[i].lock);
+    }
+    free(memory);
+}
