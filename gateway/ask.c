@@ -37,7 +37,6 @@ void gw_ask_cancel(struct gw_ask **which)
         return;
     gw_timer_stop(&ask->worker->wheel, &ask->timer);
     gw_upstream_close(&ask->up, false);
-    gw_body_fini(&ask->body);
     gw_worker_bury_object(ask->worker, &ask->grave);
 }
 
@@ -97,11 +96,11 @@ static bool take_head(struct gw_ask *ask)
         kind = GW_BODY_CHUNKED;
     else if (head->content_length >= 0)
         kind = GW_BODY_LENGTH;
-    if (head->status < 200 ||
-        !gw_body_init(&ask->body, kind, (uint64_t)head->content_length)) {
+    if (head->status < 200) {
         finish(ask, GW_ANSWER_UNCLEAR);
         return false;
     }
+    gw_body_init(&ask->body, kind, (uint64_t)head->content_length);
     ask->status = head->status;
     gw_buf_take(&up->in, head_len);
     return true;

@@ -1,93 +1,155 @@
 /* SPDX-License-Identifier: MIT */
-/* The framing of a message body on its way in. */
+/*
+ * The framing of a message body on its way in.
+ *
+ * Chunks are decoded here and not by llhttp, which lets bare LF and empty
+ * trailer names pass: since every body is framed anew on its way out, being
+ * stricter than a backend can never make the two disagree.
+ */
 #include "gateway/body.h"
+#include "gateway/grammar.h"
 
-#include <llhttp.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    /* Bytes of chunk-size lines, extensions and trailers between two bytes
-     * of data: an endless extension ends here. */
-    CHUNK_OVERHEAD_MAX = 16384,
+    /* Bytes of size lines, extensions and trailers between two bytes of
+     * data: an endless extension ends here. */
+    OVERHEAD_MAX = 8192,
+    SIZE_DIGITS_MAX = 15, /* below 2^60: the size cannot overflow */
 };
 
-/* llhttp, put behind a fixed head that announces chunks. */
-struct gw_chunked {
-    llhttp_t parser;
-    char *out; /* where the next decoded bytes go */
-    size_t overhead;
-    bool is_done;
+enum chunk_state {
+    CHUNK_SIZE_FIRST,
+    CHUNK_SIZE,
+    CHUNK_EXTENSION,
+    CHUNK_SIZE_LF,
+    CHUNK_DATA,
+    CHUNK_DATA_CR,
+    CHUNK_DATA_LF,
+    CHUNK_TRAILER_FIRST, /* at the start of a line behind the last chunk */
+    CHUNK_TRAILER_NAME,
+    CHUNK_TRAILER_VALUE,
+    CHUNK_TRAILER_LF,
+    CHUNK_END_LF,
+    CHUNK_END,
+    CHUNK_BROKEN,
 };
 
-static int on_body(llhttp_t *parser, const char *at, size_t len)
-{
-    struct gw_chunked *chunked = parser->data;
-    memmove(chunked->out, at, len);
-    chunked->out += len;
-    chunked->overhead = 0;
-    return 0;
-}
-
-static int on_message_complete(llhttp_t *parser)
-{
-    struct gw_chunked *chunked = parser->data;
-    chunked->is_done = true;
-    return HPE_PAUSED;
-}
-
-static struct gw_chunked *chunked_new(void)
-{
-    static const llhttp_settings_t settings = {
-        .on_body = on_body,
-        .on_message_complete = on_message_complete,
-    };
-    static const char head[] = "POST / HTTP/1.1\r\nhost:a\r\n"
-                               "transfer-encoding:chunked\r\n\r\n";
-    struct gw_chunked *chunked = calloc(1, sizeof(*chunked));
-    if (chunked == NULL)
-        return NULL;
-    llhttp_init(&chunked->parser, HTTP_REQUEST,
-                (llhttp_settings_t *)(uintptr_t)&settings);
-    chunked->parser.data = chunked;
-    if (llhttp_execute(&chunked->parser, head, sizeof(head) - 1) != HPE_OK) {
-        free(chunked);
-        return NULL;
-    }
-    return chunked;
-}
-
-bool gw_body_init(struct gw_body *body, enum gw_body_kind kind, uint64_t length)
+void gw_body_init(struct gw_body *body, enum gw_body_kind kind, uint64_t length)
 {
     memset(body, 0, sizeof(*body));
     body->kind = kind;
-    body->left = length;
+    body->left = kind == GW_BODY_LENGTH ? length : 0;
     body->is_done =
         kind == GW_BODY_NONE || (kind == GW_BODY_LENGTH && length == 0);
-    if (kind == GW_BODY_CHUNKED) {
-        body->chunked = chunked_new();
-        return body->chunked != NULL;
+}
+
+static enum chunk_state on_size(struct gw_body *body, char c)
+{
+    int digit = gw_hex_digit(c);
+    if (digit >= 0) {
+        if (body->digits == SIZE_DIGITS_MAX)
+            return CHUNK_BROKEN;
+        body->digits++;
+        body->left = body->left * 16 + (unsigned)digit;
+        return CHUNK_SIZE;
     }
-    return true;
+    if (body->digits == 0)
+        return CHUNK_BROKEN;
+    if (c == '\r')
+        return CHUNK_SIZE_LF;
+    return c == ';' ? CHUNK_EXTENSION : CHUNK_BROKEN;
+}
+
+/* A colon inside a name ends it; what comes first decides. */
+static enum chunk_state on_trailer(enum chunk_state state, char c)
+{
+    switch (state) {
+    case CHUNK_TRAILER_FIRST:
+        if (c == '\r')
+            return CHUNK_END_LF;
+        return gw_is_token_char(c) ? CHUNK_TRAILER_NAME : CHUNK_BROKEN;
+    case CHUNK_TRAILER_NAME:
+        if (c == ':')
+            return CHUNK_TRAILER_VALUE;
+        return gw_is_token_char(c) ? CHUNK_TRAILER_NAME : CHUNK_BROKEN;
+    default:
+        if (c == '\r')
+            return CHUNK_TRAILER_LF;
+        return gw_is_field_char(c) ? CHUNK_TRAILER_VALUE : CHUNK_BROKEN;
+    }
+}
+
+static enum chunk_state on_lf(struct gw_body *body, enum chunk_state state)
+{
+    switch (state) {
+    case CHUNK_SIZE_LF:
+        body->digits = 0;
+        return body->left > 0 ? CHUNK_DATA : CHUNK_TRAILER_FIRST;
+    case CHUNK_DATA_LF:
+        return CHUNK_SIZE_FIRST;
+    case CHUNK_TRAILER_LF:
+        return CHUNK_TRAILER_FIRST;
+    default:
+        return CHUNK_END;
+    }
+}
+
+/* One byte that is not data. */
+static enum chunk_state step(struct gw_body *body, char c)
+{
+    enum chunk_state state = (enum chunk_state)body->state;
+    switch (state) {
+    case CHUNK_SIZE_FIRST:
+    case CHUNK_SIZE:
+        return on_size(body, c);
+    case CHUNK_EXTENSION:
+        if (c == '\r')
+            return CHUNK_SIZE_LF;
+        return gw_is_field_char(c) ? CHUNK_EXTENSION : CHUNK_BROKEN;
+    case CHUNK_DATA_CR:
+        return c == '\r' ? CHUNK_DATA_LF : CHUNK_BROKEN;
+    case CHUNK_SIZE_LF:
+    case CHUNK_DATA_LF:
+    case CHUNK_TRAILER_LF:
+    case CHUNK_END_LF:
+        return c == '\n' ? on_lf(body, state) : CHUNK_BROKEN;
+    case CHUNK_TRAILER_FIRST:
+    case CHUNK_TRAILER_NAME:
+    case CHUNK_TRAILER_VALUE:
+        return on_trailer(state, c);
+    case CHUNK_DATA:
+    case CHUNK_END:
+    case CHUNK_BROKEN:
+        break;
+    }
+    return CHUNK_BROKEN;
 }
 
 static ptrdiff_t decode_chunked(struct gw_body *body, char *bytes, size_t len,
                                 size_t *consumed)
 {
-    struct gw_chunked *chunked = body->chunked;
-    chunked->out = bytes;
-    llhttp_errno_t error = llhttp_execute(&chunked->parser, bytes, len);
-    *consumed = len;
-    if (error == HPE_PAUSED && chunked->is_done) {
-        body->is_done = true;
-        *consumed = (size_t)(llhttp_get_error_pos(&chunked->parser) - bytes);
-    } else if (error != HPE_OK) {
-        return -1;
+    size_t at = 0;
+    size_t out = 0;
+    while (at < len && body->state != CHUNK_END) {
+        if (body->state != CHUNK_DATA) {
+            body->state = (uint8_t)step(body, bytes[at++]);
+            if (body->state == CHUNK_BROKEN || ++body->overhead > OVERHEAD_MAX)
+                return -1;
+            continue;
+        }
+        size_t take = body->left < len - at ? (size_t)body->left : len - at;
+        memmove(bytes + out, bytes + at, take);
+        out += take;
+        at += take;
+        body->left -= take;
+        body->overhead = 0;
+        if (body->left == 0)
+            body->state = CHUNK_DATA_CR;
     }
-    ptrdiff_t decoded = chunked->out - bytes;
-    if (decoded == 0)
-        chunked->overhead += *consumed;
-    return chunked->overhead > CHUNK_OVERHEAD_MAX ? -1 : decoded;
+    *consumed = at;
+    body->is_done = body->state == CHUNK_END;
+    return (ptrdiff_t)out;
 }
 
 ptrdiff_t gw_body_decode(struct gw_body *body, char *bytes, size_t len,
@@ -118,10 +180,4 @@ bool gw_body_end(struct gw_body *body)
     if (body->kind == GW_BODY_UNTIL_EOF)
         body->is_done = true;
     return body->is_done;
-}
-
-void gw_body_fini(struct gw_body *body)
-{
-    free(body->chunked);
-    body->chunked = NULL;
 }

@@ -14,18 +14,18 @@ enum gw_body_kind {
     GW_BODY_UNTIL_EOF,
 };
 
-struct gw_chunked;
-
 struct gw_body {
     enum gw_body_kind kind;
     bool is_done;
-    uint64_t left; /* GW_BODY_LENGTH: bytes to come */
-    struct gw_chunked *chunked;
+    uint8_t state;     /* in the chunks */
+    uint8_t digits;    /* of the chunk size */
+    uint32_t overhead; /* bytes since the last byte of data */
+    uint64_t left;     /* bytes of the body or of the chunk to come */
 };
 
-/* `length` matters for GW_BODY_LENGTH only. False when memory is short. */
-bool gw_body_init(struct gw_body *body, enum gw_body_kind kind, uint64_t length)
-    __attribute__((warn_unused_result));
+/* `length` matters for GW_BODY_LENGTH only. */
+void gw_body_init(struct gw_body *body, enum gw_body_kind kind,
+                  uint64_t length);
 
 /* Takes the framing off in place: the decoded bytes then stand at the start
  * of `bytes`, and their number is returned; *consumed says how many bytes
@@ -36,7 +36,5 @@ ptrdiff_t gw_body_decode(struct gw_body *body, char *bytes, size_t len,
 
 /* The peer's EOF came: false if the body was cut short. */
 bool gw_body_end(struct gw_body *body);
-
-void gw_body_fini(struct gw_body *body);
 
 #endif

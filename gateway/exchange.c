@@ -39,8 +39,6 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
     gw_buf_free(&exchange->request);
     gw_buf_free(&exchange->body);
     gw_buf_free(&exchange->denial);
-    gw_body_fini(&exchange->decoder);
-    gw_body_fini(&exchange->response);
     exchange->conn->exchange = NULL;
     gw_worker_bury_object(worker, &exchange->grave);
 }
@@ -299,7 +297,7 @@ static bool write_request(struct gw_exchange *exchange,
            gw_buf_append(&exchange->request, worker->scratch, len);
 }
 
-static bool start_body(struct gw_exchange *exchange, bool expects_continue)
+static void start_body(struct gw_exchange *exchange, bool expects_continue)
 {
     struct gw_conn *conn = exchange->conn;
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -308,13 +306,11 @@ static bool start_body(struct gw_exchange *exchange, bool expects_continue)
         kind = GW_BODY_CHUNKED;
     else if (exchange->framing.content_length > 0)
         kind = GW_BODY_LENGTH;
-    if (!gw_body_init(&exchange->decoder, kind,
-                      (uint64_t)exchange->framing.content_length))
-        return false;
+    gw_body_init(&exchange->decoder, kind,
+                 (uint64_t)exchange->framing.content_length);
     if (expects_continue && !exchange->decoder.is_done &&
         gw_buf_len(conn->in) == 0)
         gw_stream_write(conn->stream, go_on, sizeof(go_on) - 1);
-    return true;
 }
 
 void gw_exchange_begin(struct gw_conn *conn)
@@ -341,9 +337,8 @@ void gw_exchange_begin(struct gw_conn *conn)
     } else if (max != 0 && head->content_length > 0 &&
                (uint64_t)head->content_length > max) {
         gw_exchange_fail(exchange, 413);
-    } else if (!start_body(exchange, expects_continue)) {
-        gw_exchange_fail(exchange, 503);
     } else {
+        start_body(exchange, expects_continue);
         gw_exchange_enter(exchange, GW_EXCHANGE_BODY);
         collect(exchange);
     }

@@ -264,9 +264,7 @@ static size_t begin_response(struct gw_exchange *exchange,
     struct gw_worker *worker = exchange->worker;
     struct gw_reply_form form = {0};
     enum gw_body_kind kind = body_kind(exchange, head);
-    if (!gw_body_init(&exchange->response, kind,
-                      (uint64_t)head->content_length))
-        return 0;
+    gw_body_init(&exchange->response, kind, (uint64_t)head->content_length);
     exchange->status = head->status;
     exchange->keep_alive_s = head->keep_alive_s;
     exchange->is_reusable =
@@ -349,9 +347,12 @@ static bool take_head(struct gw_exchange *exchange, char *bytes, size_t len)
 {
     struct gw_upstream *up = exchange->up;
     struct gw_head *head = &exchange->worker->head;
+    static const char start[] = "HTTP/1.";
     for (;;) {
         size_t head_len = 0;
-        if (gw_head_scan(&up->scan, (struct eio_span){bytes, len},
+        size_t seen = len < sizeof(start) - 1 ? len : sizeof(start) - 1;
+        if (memcmp(bytes, start, seen) != 0 ||
+            gw_head_scan(&up->scan, (struct eio_span){bytes, len},
                          exchange->worker->config, &head_len) != 0) {
             bad_response(exchange, "head");
             return false;

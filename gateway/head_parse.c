@@ -273,6 +273,8 @@ int gw_head_check_common(struct gw_head *head)
     bool has_coding = false;
     for (size_t i = 0; i < head->field_count; i++) {
         struct gw_field *field = &head->fields[i];
+        if (field->name.len == 0)
+            return 400; /* llhttp lets it pass in responses */
         switch (field->kind) {
         case GW_FIELD_CONTENT_LENGTH:
             if (head->content_length >= 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a request head must be before sidgate acts on it. */
+#include "gateway/grammar.h"
 #include "gateway/head.h"
 
 #include <openssl/evp.h>
@@ -14,9 +15,7 @@ static bool is_authority(struct eio_span host)
         return false;
     for (size_t i = 0; i < host.len; i++) {
         char c = host.ptr[i];
-        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-                        (c >= 'a' && c <= 'z');
-        if (!is_alnum && (c == '\0' || strchr(allowed, c) == NULL))
+        if (!gw_is_alnum(c) && (c == '\0' || strchr(allowed, c) == NULL))
             return false;
     }
     return true;
@@ -100,8 +99,7 @@ static bool is_ws_key(struct eio_span key)
         return false;
     for (size_t i = 0; i < 22; i++) {
         char c = key.ptr[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-              (c >= 'a' && c <= 'z') || c == '+' || c == '/'))
+        if (!gw_is_alnum(c) && c != '+' && c != '/')
             return false;
     }
     return true;
@@ -164,9 +162,36 @@ static int check_websocket(struct gw_head *head)
     return 0;
 }
 
+/* llhttp forgives white space that other parsers read otherwise: method,
+ * target and version must stand one space apart and fill the line. */
+static int check_request_line(struct eio_span bytes)
+{
+    const char *end = memchr(bytes.ptr, '\r', bytes.len);
+    size_t len = end != NULL ? (size_t)(end - bytes.ptr) : 0;
+    const char *first = memchr(bytes.ptr, ' ', len);
+    const char *last = memrchr(bytes.ptr, ' ', len);
+    if (len == 0 || first == NULL || first == last || first == bytes.ptr)
+        return 400;
+    if (memchr(first + 1, ' ', (size_t)(last - first - 1)) != NULL ||
+        last == first + 1)
+        return 400;
+    const char *version = last + 1;
+    size_t version_len = (size_t)(end - version);
+    if (version_len != 8 || memcmp(version, "HTTP/", 5) != 0 ||
+        version[6] != '.' || gw_hex_digit(version[5]) < 0 ||
+        gw_hex_digit(version[7]) < 0)
+        return 400;
+    for (const char *c = bytes.ptr; c < first; c++)
+        if (!gw_is_token_char(*c))
+            return 400;
+    return version[5] != '1' || version[7] > '1' ? 505 : 0;
+}
+
 int gw_head_parse_request(struct eio_span bytes, struct gw_head *head)
 {
-    int status = gw_head_run(bytes, true, head);
+    int status = check_request_line(bytes);
+    if (status == 0)
+        status = gw_head_run(bytes, true, head);
     if (status == 0)
         status = gw_head_check_common(head);
     if (status == 0)

@@ -33,15 +33,21 @@ static bool is_clean(struct eio_span text)
     return true;
 }
 
+struct counts {
+    int upgrades;
+    int accepts;
+};
+
 static void read_field(struct gw_head *head, const struct gw_field *field,
-                       int *upgrades)
+                       struct counts *counts)
 {
     switch (field->kind) {
     case GW_FIELD_UPGRADE:
-        (*upgrades)++;
+        counts->upgrades++;
         head->upgrades_websocket = gw_span_is(field->value, "websocket");
         break;
     case GW_FIELD_WS_ACCEPT:
+        counts->accepts++;
         head->ws_accept = field->value;
         break;
     case GW_FIELD_CONTENT_ENCODING:
@@ -60,7 +66,7 @@ static void read_field(struct gw_head *head, const struct gw_field *field,
 
 int gw_head_parse_response(struct eio_span bytes, struct gw_head *head)
 {
-    int upgrades = 0;
+    struct counts counts = {0};
     /* llhttp skips empty lines before a status line; a backend sends none. */
     if (bytes.len < 12 || memcmp(bytes.ptr, "HTTP/1.", 7) != 0)
         return -1;
@@ -69,8 +75,9 @@ int gw_head_parse_response(struct eio_span bytes, struct gw_head *head)
     if (head->status < 100 || head->status > 599 || !is_clean(head->reason))
         return -1;
     for (size_t i = 0; i < head->field_count; i++)
-        read_field(head, &head->fields[i], &upgrades);
-    head->upgrades_websocket =
-        head->upgrades_websocket && upgrades == 1 && head->says_upgrade;
+        read_field(head, &head->fields[i], &counts);
+    head->upgrades_websocket = head->upgrades_websocket &&
+                               counts.upgrades == 1 && counts.accepts == 1 &&
+                               head->says_upgrade;
     return 0;
 }
