@@ -114,7 +114,11 @@ static void take_packet_start(struct eio_close_scan *scan, unsigned value,
 
 static void take_first(struct eio_close_scan *scan, unsigned value)
 {
-    if (is_digit(value)) {
+    if (scan->framing != EIO_FRAMING_UNKNOWN) { /* the caller knows it is V4 */
+        set_framing(scan, EIO_FRAMING_V4, EIO_FRAMING_JSONP_V4);
+        scan->state = V4_START;
+        take_v4(scan, value);
+    } else if (is_digit(value)) {
         scan->state = IN_GUESS;
         scan->found = value == CLOSE_TYPE;
         add_digit(scan, value - '0');

@@ -36,7 +36,12 @@ struct eio_unwrap {
  * payload that is not of the framing it began with makes it stop looking
  * (found stays false). JSONP is understood both as a response
  * (___eio[N]("...");) and as a request (form-encoded d=...). The packet text
- * "1" must be the whole packet. */
+ * "1" must be the whole packet.
+ *
+ * The framing is told from the body. One guess is in that: a V4 message that
+ * begins like a V3 length and a packet (`41:2...`, which no Socket.IO server
+ * sends) is taken for V3. Where the session's open packet was of V4, set
+ * `framing` to EIO_FRAMING_V4 before the first feed, and nothing is guessed. */
 struct eio_close_scan {
     uint64_t left;            /* units of the current packet to come (V3) */
     struct eio_unwrap unwrap; /* JSONP only */

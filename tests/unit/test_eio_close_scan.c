@@ -54,6 +54,9 @@ static const struct eio_span with_close[] = {
     BYTES("1:1"),
     BYTES("1:11:6"),
     BYTES("6:4hello1:1"),
+    BYTES("9:4abcdefgh1:1"),
+    BYTES("10:4abcdefgh11:1"),
+    BYTES("17:4abcdefghijklmnop1:1"),
     BYTES("27:42[\"a long enough message\"]1:1"),
     BYTES("20:42[\"1:1\",\"11:1 1:1\"]1:1"),
     BYTES("10:b4AQIDBA==1:1"),
@@ -99,6 +102,8 @@ static const struct eio_span with_close[] = {
     /* a line's end counts once; so do a backslash and an n, twice */
     BYTES("d=3:4%5Cnx1:1"),
     BYTES("d=4:4%5C%5Cnx1:1"),
+    BYTES("d=4:4%5Cnxx1:1"),
+    BYTES("d=9:4abcdefgh1:1"),
     BYTES("d=5:4%5C%5Cxx1:1"),
     BYTES("d=2:4%5Cn1:1"),
 };
@@ -198,6 +203,24 @@ Test(eio_close_scan, tells_the_framing)
         struct eio_close_scan scan = scan_pieces(framings[i].body, 3);
         cr_assert_eq(scan.framing, framings[i].framing, "%s",
                      framings[i].body.ptr);
+    }
+}
+
+Test(eio_close_scan, guesses_nothing_where_v4_is_known)
+{
+    static const char *const bodies[] = {
+        "41:2\0361",
+        "___eio[1](\"41:2\\u001e1\");",
+        "d=41:2%1E1",
+    };
+
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct eio_close_scan guess = {.found = false};
+        struct eio_close_scan known = {.framing = EIO_FRAMING_V4};
+        eio_close_scan_feed(&guess, eio_span_of(bodies[i]));
+        eio_close_scan_feed(&known, eio_span_of(bodies[i]));
+        cr_assert_not(guess.found, "%s", bodies[i]);
+        cr_assert(known.found, "%s", bodies[i]);
     }
 }
 

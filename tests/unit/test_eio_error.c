@@ -49,6 +49,8 @@ static const char *const unknown[] = {
     " { \"code\" : 1 , \"message\":\"x\"}",
     "{\"code\":\"1\",\"message\":\"Session ID unknown\"}",
     "{\"code\":1}",
+    "{\"message\":\"\\\"\",\"code\":1}",
+    "{\"message\":\"\\\\\",\"code\":1}",
     "{\"context\":{\"code\":3,\"a\":[1]},\"code\":1}",
     "\"Invalid session abc\"",
     "Invalid session abc",

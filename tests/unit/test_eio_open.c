@@ -179,7 +179,8 @@ static const struct {
     {BYTES("1x"), 2},
     {BYTES("1:0"), 3},
     {BYTES("2:0{"), 4},
-    {BYTES("11:0" SHORT), 14}, /* the length is one short */
+    {BYTES("10:0{\"sid\":\"\xf0"), 13}, /* ends within a character */
+    {BYTES("11:0" SHORT), 14},          /* the length is one short */
     {BYTES("13:0" SHORT "2:40"), 16},
     {BYTES("12:0{\"sid\":\"\xf0\x9f\x98\x80\"}"), 17},
     {BYTES("\0\0"), 2},

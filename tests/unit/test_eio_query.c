@@ -268,6 +268,30 @@ Test(eio_query, takes_no_bytes)
     cr_assert_not(out.has_eio);
 }
 
+/* Nothing is behind these, not even an '&'. */
+Test(eio_query, refuses_an_escape_that_the_end_cuts_off)
+{
+    static const struct eio_span queries[] = {
+        BYTES("sid=%"),
+        BYTES("sid=%4"),
+        BYTES("sid=abc%4"),
+    };
+    static const struct eio_span others[] = {
+        BYTES("%"),   BYTES("si%6"), BYTES("EIO=%3"), BYTES("transport=%7"),
+        BYTES("j=%"),
+    };
+    struct eio_query out;
+
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        cr_assert_eq(parse(queries[i], &out), EIO_QUERY_BAD_SID, "%s",
+                     queries[i].ptr);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        cr_assert_eq(parse(others[i], &out), EIO_QUERY_OK, "%s", others[i].ptr);
+        cr_assert_eq(out.eio, 0, "%s", others[i].ptr);
+    }
+}
+
 Test(eio_query, undoes_percent_encode_of_a_sid)
 {
     struct eio_sid sid = {.len = 0};
