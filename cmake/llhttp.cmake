@@ -11,5 +11,7 @@ add_library(llhttp STATIC
     ${LLHTTP_SOURCE_DIR}/llhttp.c)
 target_include_directories(llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE_DIR})
 target_compile_definitions(llhttp PUBLIC LLHTTP_STRICT_MODE=1)
-target_compile_options(llhttp PRIVATE -O2
-    $<$<BOOL:${SIDGATE_SANITIZE}>:-fsanitize=${SIDGATE_SANITIZE}>)
+target_compile_options(llhttp PRIVATE -O2)
+if(SIDGATE_SANITIZE)
+    target_compile_options(llhttp PRIVATE -fsanitize=${SIDGATE_SANITIZE})
+endif()

@@ -38,8 +38,10 @@ struct gw_admin *gw_admin_open(uv_loop_t *loop,
 int gw_admin_port(const struct gw_admin *admin);
 
 /* Closes the listener and its connections and frees everything; runs the loop
- * as far as that needs, so it must not be called from within the loop. NULL is
- * allowed. */
+ * as far as that needs, so it must not be called from within the loop. No
+ * other thread may open descriptors meanwhile: libwebsockets 4.1.6 closes its
+ * own eventfd twice, and the second time may hit one that was just opened.
+ * NULL is allowed. */
 void gw_admin_close(struct gw_admin *admin);
 
 #endif

@@ -226,6 +226,9 @@ static void find_request(struct gw_conn *conn)
         }
         take_bytes(conn, bytes);
     }
+    if ((conn->state == GW_CONN_IDLE || conn->state == GW_CONN_HEAD) &&
+        conn->stream->is_eof)
+        close_now(conn, false);
 }
 
 static void linger(struct gw_conn *conn)
@@ -300,7 +303,8 @@ void gw_conn_next(struct gw_conn *conn)
         return;
     }
     enter(conn, GW_CONN_IDLE);
-    if (conn->in != NULL || conn->stream->is_readable)
+    /* What came during the exchange raises no new edge, a FIN neither. */
+    if (conn->in != NULL || conn->stream->is_readable || conn->stream->is_eof)
         gw_stream_again(conn->stream);
 }
 

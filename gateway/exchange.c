@@ -342,4 +342,9 @@ void gw_exchange_begin(struct gw_conn *conn)
         gw_exchange_enter(exchange, GW_EXCHANGE_BODY);
         collect(exchange);
     }
+    /* More was read, or waits, behind this request: perhaps the client's FIN,
+     * which its backend should see. */
+    if (conn->exchange == exchange &&
+        (conn->stream->is_eof || conn->stream->is_readable))
+        gw_stream_again(conn->stream);
 }

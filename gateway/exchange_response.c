@@ -161,7 +161,6 @@ static void complete(struct gw_exchange *exchange)
         gw_upstream_release(&exchange->up, exchange->keep_alive_s);
     else
         gw_upstream_close(&exchange->up, false);
-    end_session(exchange);
     if (exchange->conn->stream->is_corked)
         gw_exchange_enter(exchange, GW_EXCHANGE_HELD);
     else
@@ -216,6 +215,8 @@ static bool take_body(struct gw_exchange *exchange, size_t head_len,
         return false;
     }
     gw_exchange_enter(exchange, GW_EXCHANGE_RELAY);
+    if (exchange->response.is_done)
+        end_session(exchange); /* before the client can act on the answer */
     write_out(exchange, head_len, piece);
     if (!exchange->response.is_done)
         return true;

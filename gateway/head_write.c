@@ -295,7 +295,8 @@ size_t gw_own_reply_write(const struct gw_own_reply *reply, char *bytes,
     }
     put_status_line(&out, reply->status, eio_span_of(reason));
     if (reply->status == 426)
-        put_text(&out, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
+        put_text(&out, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+                       "Connection: Upgrade\r\n");
     if (reply->status == 405)
         put_text(&out, "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
     if (reply->status == 200)

@@ -172,7 +172,10 @@ static int serve(struct control *control)
     gw_log(GW_LOG_INFO, "stopped", "code", "0");
     status = 0;
 stop:
+    /* The workers end first: lws closes a descriptor twice while it is taken
+     * down, and another thread's new one could have that number by then. */
     gw_server_advance(control->server, GW_PHASE_STOPPED);
+    gw_server_join(control->server);
     stop_control(control);
     return status;
 }

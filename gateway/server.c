@@ -134,13 +134,16 @@ char *gw_server_metrics(struct gw_server *server, size_t *len)
     return gw_metrics_render(&view, len);
 }
 
+void gw_server_join(struct gw_server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++)
+        gw_worker_join(server->workers[i]);
+}
+
 void gw_server_free(struct gw_server *server)
 {
     if (server == NULL)
         return;
-    for (unsigned i = 0; i < server->worker_count; i++)
-        if (server->workers[i]->is_started)
-            gw_worker_join(server->workers[i]);
     for (unsigned i = 0; i < server->worker_count; i++)
         gw_worker_free(server->workers[i]);
     if (server->memory != NULL)

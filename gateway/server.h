@@ -53,8 +53,11 @@ void gw_server_advance(struct gw_server *server, enum gw_phase phase);
 /* The Prometheus text; malloc'd. NULL when memory is short. */
 char *gw_server_metrics(struct gw_server *server, size_t *len);
 
-/* Joins the workers (the phase must be GW_PHASE_DRAINING or later) and frees
- * everything. */
+/* Waits for the workers' threads; the phase must be GW_PHASE_DRAINING or
+ * later. */
+void gw_server_join(struct gw_server *server);
+
+/* Frees everything; the workers have been joined, or never started. */
 void gw_server_free(struct gw_server *server);
 
 int64_t gw_now_ms(void);  /* monotonic */

@@ -231,7 +231,9 @@ void gw_worker_wake(struct gw_worker *worker)
 
 void gw_worker_join(struct gw_worker *worker)
 {
-    pthread_join(worker->thread, NULL);
+    if (worker->is_started)
+        pthread_join(worker->thread, NULL);
+    worker->is_started = false;
 }
 
 void gw_worker_free(struct gw_worker *worker)

@@ -87,7 +87,7 @@ bool gw_worker_start(struct gw_worker *worker);
 /* Makes the worker look at the server's phase. Any thread. */
 void gw_worker_wake(struct gw_worker *worker);
 
-/* Waits for the thread, then frees everything. */
+/* Waits for the thread, if there is one. */
 void gw_worker_join(struct gw_worker *worker);
 void gw_worker_free(struct gw_worker *worker);
 

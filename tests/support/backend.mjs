@@ -8,8 +8,8 @@ import { FOREVER, Wire } from './wire.mjs';
 
 export function ok(body = 'ok', fields = '')
 {
-    return `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${fields}\r\n` +
-        body;
+    const length = `Content-Length: ${body.length}\r\n`;
+    return `HTTP/1.1 200 OK\r\n${length}${fields}\r\n${body}`;
 }
 
 /* What a backend answers that nobody told what to do: the request's target. */
@@ -38,6 +38,8 @@ class Backend {
         this.requests = [];
         this.errors = [];
         this.accepted = this.connections.length;
+        for (const wire of this.connections)
+            wire.history = [];
     }
 
     /* Connections accepted since the last reset. */
@@ -122,7 +124,7 @@ class Backend {
         return this.#until(() => this.fresh[index], `connection ${index}`, ms);
     }
 
-    /* Everything that ever came in on any connection. */
+    /* Everything that came on any connection since the last reset. */
     get received()
     {
         return Buffer.concat(this.connections.flatMap((w) => w.history))

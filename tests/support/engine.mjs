@@ -104,17 +104,22 @@ export async function startEngine({ id = 'n1', port = 0 } = {})
         return backend.onHandshake(request, wire);
     }
 
+    /* Back to plain handshakes. */
+    backend.mints = () => {
+        backend.onHandshake = (request, wire) => {
+            const sid = backend.mint();
+            backend.sids.add(sid);
+            wire.send(ok(openPacket(sid)));
+        };
+    };
+
     backend.fallback = handle;
     backend.reset = () => {
         clean();
         backend.sids = new Set();
         backend.probes = [];
         backend.mint = newSid;
-        backend.onHandshake = (request, wire) => {
-            const sid = backend.mint();
-            backend.sids.add(sid);
-            wire.send(ok(openPacket(sid)));
-        };
+        backend.mints();
         backend.onPoll = (request, wire) => wire.send(ok(`4${backend.id}`));
         backend.onPost = (request, wire) => wire.send(ok('ok'));
     };

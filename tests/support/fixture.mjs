@@ -8,7 +8,7 @@ import { after, afterEach, before, beforeEach } from 'node:test';
 import { startBackend } from './backend.mjs';
 import { startEngine } from './engine.mjs';
 import { startGateway } from './gateway.mjs';
-import { connect, exchange } from './wire.mjs';
+import { connect, eventually, exchange } from './wire.mjs';
 
 export async function startCluster({ count = 1, engine = false, args = [] })
 {
@@ -49,6 +49,15 @@ export function fixture(options = {})
             `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`);
         assert.equal(response.status, 200);
         return response;
+    };
+
+    /* Ends every connection to a backend, and waits until the gateway has none
+     * left to reuse: what comes next goes over a new one. */
+    cluster.dropIdle = async () => {
+        for (const backend of cluster.backends)
+            backend.connections.forEach((wire) => wire.destroy());
+        await eventually(async () => (await cluster.gateway.metrics())
+            .get('sidgate_idle_backend_connections') === 0, 'no idle one');
     };
 
     before(async () => {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Websocket frames as bytes. */
+/* Websocket frames as bytes, and tunnels that carry them. */
 
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+
+import { switching, upgradeRequest } from './engine.mjs';
+import { connect } from './wire.mjs';
 
 export const TEXT = 1;
 export const BINARY = 2;
@@ -59,8 +63,8 @@ export function* frames(total, options)
         payload[i] = state >> 16;
     }
     for (let sent = 0, n = 0; sent < total; n++) {
-        const bytes = frame(BINARY, payload.subarray(0, sizes[n % sizes.length]),
-                            options);
+        const part = payload.subarray(0, sizes[n % sizes.length]);
+        const bytes = frame(BINARY, part, options);
         sent += bytes.length;
         yield bytes;
     }
@@ -85,4 +89,50 @@ export class Digest
     {
         return `${this.length} ${this.hash.copy().digest('hex')}`;
     }
+}
+
+/* Opens a tunnel; gives its two ends. */
+export async function openTunnel(cluster, more)
+{
+    const { backend, port } = cluster;
+    let upstream;
+    backend.handler = (request, wire) => {
+        backend.handler = backend.fallback;
+        wire.taken = true;
+        upstream = wire;
+        wire.send(switching(request));
+    };
+    const client = await connect(port, more);
+    cluster.wires?.push(client);
+    client.send(upgradeRequest());
+    assert.equal((await client.head()).status, 101);
+    return { client, upstream };
+}
+
+/* Writes all pieces, as fast as the reader lets it; gives their digest. */
+export async function pour(wire, pieces)
+{
+    const sent = new Digest();
+    for (const piece of pieces) {
+        sent.add(piece);
+        if (!wire.socket.write(piece))
+            await new Promise((resolve) => wire.socket.once('drain', resolve));
+    }
+    return sent.value();
+}
+
+/* From now on what comes is counted and hashed, not kept. */
+export function collect(wire)
+{
+    const digest = new Digest();
+    wire.sink = (chunk) => digest.add(chunk);
+    return digest;
+}
+
+/* Waits until all that pour() sent is there, unchanged. */
+export async function arrives(wire, digest, sent)
+{
+    const length = parseInt(sent, 10);
+    await wire.until(() => digest.length >= length, `${length} bytes`, 20000);
+    assert.equal(digest.value(), sent);
 }

@@ -39,7 +39,8 @@ function cleanEnvironment(env)
 
 function portOf(line, key)
 {
-    const match = new RegExp(`(?:^| )${key}=\\S*:(\\d+)(?:[\\s,]|$)`).exec(line);
+    const pattern = new RegExp(`(?:^| )${key}=\\S*:(\\d+)(?:[\\s,]|$)`);
+    const match = pattern.exec(line);
     return match ? Number(match[1]) : 0;
 }
 

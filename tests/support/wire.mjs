@@ -246,3 +246,14 @@ export async function exchange(port, bytes, method = 'GET')
         wire.destroy();
     }
 }
+
+/* For what no event announces: asks again and again until test() is true. */
+export async function eventually(test, what, ms = WAIT_MS)
+{
+    const end = Date.now() + ms;
+    while (!await test()) {
+        if (Date.now() > end)
+            throw new Error(`${what}: not in ${ms} ms`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+}
