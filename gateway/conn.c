@@ -367,7 +367,10 @@ void gw_conns_cut(struct gw_worker *worker)
     while (worker->connections.next != &worker->connections) {
         struct gw_conn *conn =
             GW_CONTAINER(worker->connections.next, struct gw_conn, link);
-        if (conn->exchange != NULL)
+        /* A held poll is told that its session ends, so that the client
+         * comes back at once and not after its time-out. */
+        if (conn->exchange != NULL &&
+            !gw_exchange_close_session(conn->exchange))
             gw_exchange_drop(conn->exchange, false);
         close_now(conn, false);
     }

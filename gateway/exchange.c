@@ -72,6 +72,7 @@ static void answer(struct gw_exchange *exchange, struct gw_own_reply *reply)
     reply->keeps_alive_1_0 = exchange->keeps_alive_1_0;
     reply->is_head = exchange->is_head;
     reply->is_upgrade = exchange->is_websocket;
+    reply->origin = gw_exchange_place(exchange, exchange->places.origin);
     if (exchange->has_client_fin)
         reply->closes = true;
     gw_conn_reply(conn, reply);
@@ -108,6 +109,30 @@ void gw_exchange_finish(struct gw_exchange *exchange)
     struct gw_conn *conn = exchange->conn;
     gw_exchange_drop(exchange, false);
     gw_conn_next(conn);
+}
+
+static enum eio_framing framing_of(const struct eio_query *query)
+{
+    if (query->has_jsonp)
+        return query->eio == 3 ? EIO_FRAMING_JSONP_V3 : EIO_FRAMING_JSONP_V4;
+    return query->eio == 3 ? EIO_FRAMING_V3_STRING : EIO_FRAMING_V4;
+}
+
+bool gw_exchange_close_session(struct gw_exchange *exchange)
+{
+    char payload[EIO_CLOSE_PAYLOAD_MAX];
+    if (exchange->state != GW_EXCHANGE_HEAD || !exchange->is_get ||
+        exchange->is_websocket || exchange->route != GW_ROUTE_SESSION)
+        return false;
+    struct gw_own_reply reply = {
+        .status = 200,
+        .is_close_packet = true,
+        .body = {payload, eio_close_payload(framing_of(&exchange->query),
+                                            exchange->query.jsonp, payload)}};
+    gw_affinity_unbind(exchange->worker, &exchange->query.sid,
+                       exchange->backend);
+    answer(exchange, &reply);
+    return true;
 }
 
 void gw_exchange_client_timeout(struct gw_exchange *exchange)

@@ -101,6 +101,11 @@ void gw_exchange_on_client(struct gw_exchange *exchange);
 /* The client is gone (reset): the backend is told by RST. */
 void gw_exchange_abort(struct gw_exchange *exchange);
 
+/* Ends a session on polling: a held poll is answered with a close packet in
+ * the session's own framing, its request to the backend is ended and the sid
+ * unbound. False, and nothing done, when this is not a held poll. */
+bool gw_exchange_close_session(struct gw_exchange *exchange);
+
 /* No progress on the client's side for as long as allowed. */
 void gw_exchange_client_timeout(struct gw_exchange *exchange);
 

@@ -274,45 +274,56 @@ static void put_cors(struct out *out, struct eio_span origin)
     }
 }
 
+/* What the reply says: its type and its text. */
+static struct eio_span own_body(const struct gw_own_reply *reply, char *plain,
+                                size_t cap, const char **type)
+{
+    *type = "text/plain; charset=utf-8";
+    if (reply->is_close_packet)
+        return reply->body;
+    if (reply->is_eio && reply->is_upgrade) {
+        *type = "text/html";
+        return eio_span_of(eio_error_message(reply->error));
+    }
+    if (reply->is_eio) {
+        *type = "application/json";
+        return eio_span_of(eio_error_json(reply->error));
+    }
+    plain[0] = '\0';
+    if (reply->status != 200)
+        snprintf(plain, cap, "%d %s\n", reply->status,
+                 reason_of(reply->status));
+    return eio_span_of(plain);
+}
+
 size_t gw_own_reply_write(const struct gw_own_reply *reply, char *bytes,
                           size_t cap)
 {
+    static const char allow[] =
+        "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
     struct out out = {.base = bytes, .cap = cap};
     char plain[64];
     char framing[GW_FRAMING_MAX];
-    const char *reason = reason_of(reply->status);
-    const char *type = "text/plain; charset=utf-8";
-    const char *body = plain;
-    snprintf(plain, sizeof(plain), "%d %s\n", reply->status, reason);
-    if (reply->status == 200)
-        plain[0] = '\0';
-    if (reply->is_eio && reply->is_upgrade) {
-        body = eio_error_message(reply->error);
-        type = "text/html";
-    } else if (reply->is_eio) {
-        body = eio_error_json(reply->error);
-        type = "application/json";
-    }
-    put_status_line(&out, reply->status, eio_span_of(reason));
+    const char *type;
+    struct eio_span body = own_body(reply, plain, sizeof(plain), &type);
+    put_status_line(&out, reply->status, eio_span_of(reason_of(reply->status)));
     if (reply->status == 426)
         put_text(&out, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
                        "Connection: Upgrade\r\n");
-    if (reply->status == 405)
-        put_text(&out, "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
-    if (reply->status == 200)
-        put_text(&out, "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
-    if (reply->status != 200)
+    if (reply->status == 405 || body.len == 0)
+        put_text(&out, allow);
+    if (body.len > 0)
         put_field(&out, eio_span_of("Content-Type"), eio_span_of(type));
     put_text(&out, "Cache-Control: no-store\r\n");
-    if (reply->is_eio)
+    if (reply->is_eio || reply->is_close_packet)
         put_cors(&out, reply->origin);
     put_date(&out);
     struct gw_reply_form form = {.closes = reply->closes,
                                  .keeps_alive_1_0 = reply->keeps_alive_1_0};
     put_connection(&out, &form);
-    form.framing.content_length = (int64_t)strlen(body);
+    form.framing.content_length = (int64_t)body.len;
     put(&out, framing, gw_framing_write(&form.framing, framing));
     if (!reply->is_head)
-        put_text(&out, body);
+        put_span(&out, body);
     return out.is_full ? 0 : out.len;
 }

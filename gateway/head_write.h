@@ -54,9 +54,11 @@ struct gw_own_reply {
     int status;
     bool closes;
     bool keeps_alive_1_0;
-    bool is_head;    /* no body, only its length */
-    bool is_eio;     /* an Engine.IO error: `error` gives the body */
-    bool is_upgrade; /* in answer to a websocket request: text */
+    bool is_head;         /* no body, only its length */
+    bool is_eio;          /* an Engine.IO error: `error` gives the body */
+    bool is_upgrade;      /* in answer to a websocket request: text */
+    bool is_close_packet; /* `body` ends a session on polling */
+    struct eio_span body;
     enum eio_error error;
     struct eio_span origin; /* for CORS; may be empty */
 };

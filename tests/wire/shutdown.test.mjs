@@ -139,13 +139,18 @@ describe('SIGTERM', () => {
         assert.deepEqual(await stopped, DONE);
     }));
 
-    it('--shutdown-timeout cuts what does not end', () => withCluster(
+    it('--shutdown-timeout ends what does not: a held poll by a close packet',
+       () => withCluster(
         { engine: true, args: ['--shutdown-timeout', '500ms'] },
         async (c) => {
             const { wire } = await heldPoll(c);
             const start = Date.now();
             assert.deepEqual(await c.gateway.stop(), DONE);
             assert.ok(Date.now() - start < 5000);
+            const response = await wire.response();
+            assert.equal(response.status, 200);
+            assert.equal(response.text, '1');
+            assert.equal(response.get('connection'), 'close');
             await wire.ended();
             wire.destroy();
         }));
