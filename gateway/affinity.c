@@ -33,6 +33,17 @@ int64_t gw_affinity_life_ms(uint32_t ping_interval_ms, uint32_t ping_timeout_ms,
     return life > LIFE_MAX_MS ? LIFE_MAX_MS : life;
 }
 
+struct masked_sid {
+    char text[EIO_SID_MASK_MAX];
+};
+
+static struct masked_sid masked(const struct eio_sid *sid)
+{
+    struct masked_sid out;
+    eio_sid_mask(sid, out.text);
+    return out;
+}
+
 static void on_got(struct store_request *request, enum store_status status,
                    const struct store_record *record, int64_t life_ms)
 {
@@ -94,11 +105,9 @@ static void put(struct gw_bind *bind, const char *replaces)
 
 static void refuse(struct gw_bind *bind)
 {
-    char masked[EIO_SID_MASK_MAX];
-    eio_sid_mask(&bind->sid, masked);
     gw_count(&bind->worker->metrics.sid_conflicts);
-    gw_log(GW_LOG_WARNING, "sid_conflict", "sid", masked, "owner", bind->old,
-           "claimed_by", bind->record.backend);
+    gw_log(GW_LOG_WARNING, "sid_conflict", "sid", masked(&bind->sid).text,
+           "owner", bind->old, "claimed_by", bind->record.backend);
     bind->done(bind, GW_BIND_CONFLICT);
 }
 
@@ -141,6 +150,8 @@ static void on_put(struct store_request *request, enum store_status status,
     switch (status) {
     case STORE_OK:
         gw_count(&bind->worker->metrics.sessions_learned);
+        gw_log(GW_LOG_DEBUG, "session_bound", "sid", masked(&bind->sid).text,
+               "backend", bind->record.backend);
         bind->done(bind, GW_BOUND);
         return;
     case STORE_CONFLICT:
@@ -242,6 +253,8 @@ void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
                         const struct gw_backend *backend)
 {
     struct store_request *request = forgotten();
+    gw_log(GW_LOG_DEBUG, "session_unbound", "sid", masked(sid).text, "backend",
+           backend->config->id);
     if (request != NULL)
         store_remove(worker->store, request, key_of(sid), backend->config->id);
 }

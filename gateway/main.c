@@ -18,6 +18,7 @@ struct control {
     uv_loop_t loop;
     uv_signal_t term;
     uv_signal_t interrupt;
+    uv_signal_t hangup;
     uv_timer_t timer; /* the next step of a shutdown */
     struct gw_server *server;
     struct gw_admin *admin;
@@ -80,6 +81,14 @@ static void on_signal(uv_signal_t *handle, int number)
                    control->server->config.shutdown_delay_ms, 0);
 }
 
+/* Its default would end the process, and with it every tunnel. */
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    (void)number;
+    gw_log(GW_LOG_WARNING, "reload_unsupported", "signal", "SIGHUP");
+}
+
 static bool is_ready(void *arg)
 {
     struct control *control = arg;
@@ -129,18 +138,21 @@ static void start_control(struct control *control)
 {
     uv_signal_init(&control->loop, &control->term);
     uv_signal_init(&control->loop, &control->interrupt);
+    uv_signal_init(&control->loop, &control->hangup);
     uv_timer_init(&control->loop, &control->timer);
     control->term.data = control;
     control->interrupt.data = control;
     control->timer.data = control;
     uv_signal_start(&control->term, on_signal, SIGTERM);
     uv_signal_start(&control->interrupt, on_signal, SIGINT);
+    uv_signal_start(&control->hangup, on_hangup, SIGHUP);
 }
 
 static void stop_control(struct control *control)
 {
     uv_close((uv_handle_t *)&control->term, NULL);
     uv_close((uv_handle_t *)&control->interrupt, NULL);
+    uv_close((uv_handle_t *)&control->hangup, NULL);
     uv_close((uv_handle_t *)&control->timer, NULL);
     gw_admin_close(control->admin);
     uv_run(&control->loop, UV_RUN_DEFAULT);

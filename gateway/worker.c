@@ -17,7 +17,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { HOUSEKEEPING_MS = 50 };
+enum { HOUSEKEEPING_MS = 100 };
 
 void gw_worker_bury(struct gw_worker *worker, struct gw_stream *stream)
 {
@@ -88,6 +88,9 @@ static void enter_phase(struct gw_worker *worker)
         return;
     worker->phase = phase;
     if (phase >= GW_PHASE_DRAINING) {
+        /* Who waits in the backlog has been promised a connection. */
+        for (struct gw_listener *one = worker->listeners; one; one = one->next)
+            gw_listener_accept(one);
         gw_listeners_close(worker);
         gw_conns_drain(worker);
         gw_tunnels_drain(worker);

@@ -14,7 +14,7 @@ cd "$root" || exit 1
 logs=$root/build/logs
 passed=0
 failed=0
-all_steps=(format shell layering unit clang asan integration)
+all_steps=(format shell layering unit clang asan tsan integration)
 
 usage()
 {
@@ -27,6 +27,8 @@ usage: scripts/test.sh [--no-install] [step ...]
   clang        clang build with warnings as errors
   asan         the same tests and the integration tests, with address and
                undefined-behaviour sanitizers
+  tsan         thread sanitizer: the store's race test, and the wire tests
+               through a daemon that is built with it
   integration  release build; real servers and clients through the real binary
 END
 }
@@ -141,11 +143,13 @@ run_suite()
     count "$preset $file" $result
 }
 
+# run_integration <preset> <folder...>
 run_integration()
 {
     local preset=$1 file folder ran=no
 
-    for folder in tests/integration tests/wire; do
+    shift
+    for folder in "$@"; do
         [ -d "$folder" ] || continue
         if ! install_packages "$folder" >"$logs/npm.log" 2>&1; then
             cat "$logs/npm.log"
@@ -171,10 +175,16 @@ run_step()
     unit) check debug-build build debug && run_ctest debug ;;
     clang) check clang-build build clang ;;
     asan)
-        check asan-build build asan && run_ctest asan && run_integration asan
+        check asan-build build asan && run_ctest asan &&
+            run_integration asan tests/integration tests/wire
+        ;;
+    tsan)
+        check tsan-build build tsan && run_ctest tsan &&
+            run_integration tsan tests/wire
         ;;
     integration)
-        check release-build build release && run_integration release
+        check release-build build release &&
+            run_integration release tests/integration tests/wire
         ;;
     esac
 }
