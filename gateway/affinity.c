@@ -10,7 +10,7 @@
 enum {
     LIFE_MIN_MS = 20000,
     LIFE_MAX_MS = 3600000,
-    LIFE_DEFAULT_MS = 90000, /* where the open packet named no times */
+    LIFE_DEFAULT_MS = 600000, /* where the times are not known */
     TUNNEL_LIFE_MS = 900000,
     ASK_OLD_OWNER_MS = 2000,
 };
@@ -235,6 +235,10 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
     int64_t life_ms = gw_affinity_life_ms(session->ping_interval_ms,
                                           session->ping_timeout_ms, transport);
     if (session->transport == transport && session->life_ms > life_ms / 2)
+        return;
+    /* A poll that comes late does not take an upgraded session back. */
+    if (session->transport == STORE_TRANSPORT_WEBSOCKET &&
+        transport == STORE_TRANSPORT_POLLING)
         return;
     struct store_request *request = forgotten();
     if (request == NULL)

@@ -51,7 +51,7 @@ static void finish(struct gw_ask *ask, enum gw_answer answer)
 
 static void on_timeout(struct gw_timer *timer)
 {
-    finish(GW_CONTAINER(timer, struct gw_ask, timer), GW_ANSWER_UNCLEAR);
+    finish(GW_CONTAINER(timer, struct gw_ask, timer), GW_ANSWER_SILENT);
 }
 
 static void on_refused(struct gw_timer *timer)
@@ -70,7 +70,7 @@ static void judge(struct gw_ask *ask)
         finish(ask, GW_ANSWER_DENIES);
         return;
     case EIO_PROBE_UNCLEAR:
-        finish(ask, GW_ANSWER_UNCLEAR);
+        finish(ask, ask->status >= 500 ? GW_ANSWER_SILENT : GW_ANSWER_UNCLEAR);
         return;
     }
 }
@@ -139,7 +139,7 @@ static void on_event(struct gw_upstream *up, void *arg)
             if (n == 0 && ask->status != 0 && gw_body_end(&ask->body))
                 judge(ask);
             else
-                finish(ask, GW_ANSWER_UNCLEAR);
+                finish(ask, GW_ANSWER_SILENT);
             return;
         }
         if (!gw_buf_append(&up->in, buffer, (size_t)n)) {
@@ -166,7 +166,7 @@ static void on_connect_failed(struct gw_upstream *up, void *arg,
     struct gw_ask *ask = arg;
     (void)up;
     ask->up = NULL;
-    finish(ask, why == GW_CONNECT_REFUSED ? GW_ANSWER_DEAD : GW_ANSWER_UNCLEAR);
+    finish(ask, why == GW_CONNECT_REFUSED ? GW_ANSWER_DEAD : GW_ANSWER_SILENT);
 }
 
 static const struct gw_upstream_user ask_user = {

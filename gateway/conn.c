@@ -6,19 +6,36 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, REPLY_MAX = 20480 };
+enum {
+    LINGER_MS = 2000,
+    REPLY_MAX = 20480,
+    STEPS_PER_TURN = 16, /* reads and requests, before others get a turn */
+};
 
 static void on_event(struct gw_stream *stream);
 
 static void close_now(struct gw_conn *conn, bool is_reset);
+static void after_flush(struct gw_conn *conn);
+static void watch_writing(struct gw_conn *conn);
 static void enter(struct gw_conn *conn, enum gw_conn_state state);
 
 static void on_timer(struct gw_timer *timer)
 {
     struct gw_conn *conn = GW_CONTAINER(timer, struct gw_conn, timer);
     struct gw_own_reply reply = {.status = 408, .closes = true};
+    if (gw_stream_unsent(conn->stream) > 0 &&
+        conn->stream->sent != conn->sent_mark) {
+        watch_writing(conn); /* slow, but it reads */
+        return;
+    }
     switch (conn->state) {
     case GW_CONN_IDLE:
+        if (conn->is_writing && gw_stream_unsent(conn->stream) == 0) {
+            enter(conn, GW_CONN_IDLE); /* idle only from now on */
+            return;
+        }
+        close_now(conn, false);
+        return;
     case GW_CONN_LINGER:
         close_now(conn, false);
         return;
@@ -40,7 +57,16 @@ static void on_timer(struct gw_timer *timer)
 
 static void set_timer(struct gw_conn *conn, int64_t after_ms)
 {
+    conn->is_writing = false;
     gw_worker_timer(conn->worker, &conn->timer, after_ms, on_timer);
+}
+
+/* The reader has as long as this for its next byte. */
+static void watch_writing(struct gw_conn *conn)
+{
+    set_timer(conn, conn->worker->config->write_timeout_ms);
+    conn->sent_mark = conn->stream->sent;
+    conn->is_writing = true;
 }
 
 /* The only place where a connection changes its state. */
@@ -51,7 +77,10 @@ static void enter(struct gw_conn *conn, enum gw_conn_state state)
     switch (state) {
     case GW_CONN_IDLE:
         conn->scan = (struct gw_scan){0};
-        set_timer(conn, config->keepalive_timeout_ms);
+        if (gw_stream_unsent(conn->stream) > 0)
+            watch_writing(conn);
+        else
+            set_timer(conn, config->keepalive_timeout_ms);
         break;
     case GW_CONN_HEAD:
         set_timer(conn, config->head_timeout_ms);
@@ -62,10 +91,11 @@ static void enter(struct gw_conn *conn, enum gw_conn_state state)
         break;
     case GW_CONN_FLUSH:
         gw_buf_free(&conn->in);
-        set_timer(conn, config->write_timeout_ms);
-        gw_stream_shutdown(conn->stream);
+        watch_writing(conn);
+        if (!conn->must_reset)
+            gw_stream_shutdown(conn->stream);
         if (gw_stream_unsent(conn->stream) == 0)
-            enter(conn, GW_CONN_LINGER);
+            after_flush(conn);
         break;
     case GW_CONN_LINGER:
         /* Without reading on, the kernel would answer late bytes with RST,
@@ -74,6 +104,14 @@ static void enter(struct gw_conn *conn, enum gw_conn_state state)
         gw_stream_again(conn->stream);
         break;
     }
+}
+
+static void after_flush(struct gw_conn *conn)
+{
+    if (conn->must_reset)
+        close_now(conn, true);
+    else
+        enter(conn, GW_CONN_LINGER);
 }
 
 static void close_now(struct gw_conn *conn, bool is_reset)
@@ -196,44 +234,58 @@ static void take_bytes(struct gw_conn *conn, struct eio_span bytes)
         enter(conn, GW_CONN_HEAD);
 }
 
-/* IDLE or HEAD: looks for the next request in what was read and in what can
- * be read. */
-static void find_request(struct gw_conn *conn)
+/* Reads once; false when there is nothing, or the connection has ended. */
+static bool read_some(struct gw_conn *conn)
 {
     struct gw_worker *worker = conn->worker;
-    if (conn->in != NULL && conn->state == GW_CONN_IDLE)
-        take_bytes(conn, (struct eio_span){gw_buf_ptr(conn->in),
-                                           gw_buf_len(conn->in)});
-    while ((conn->state == GW_CONN_IDLE || conn->state == GW_CONN_HEAD) &&
-           conn->stream->is_readable) {
-        ssize_t n = gw_stream_read(conn->stream, worker->read_buffer,
-                                   GW_READ_BUFFER_BYTES);
-        if (n == GW_READ_EMPTY)
-            return;
-        if (n <= 0) {
-            close_now(conn, false);
-            return;
-        }
-        gw_count_add(&worker->metrics.bytes_from_clients, (uint64_t)n);
-        struct eio_span bytes = {worker->read_buffer, (size_t)n};
-        if (conn->in != NULL) {
-            if (!gw_buf_append(&conn->in, bytes.ptr, bytes.len)) {
-                close_now(conn, true);
-                return;
-            }
-            bytes =
-                (struct eio_span){gw_buf_ptr(conn->in), gw_buf_len(conn->in)};
-        }
-        take_bytes(conn, bytes);
-    }
-    if ((conn->state == GW_CONN_IDLE || conn->state == GW_CONN_HEAD) &&
-        conn->stream->is_eof)
+    ssize_t n =
+        gw_stream_read(conn->stream, worker->read_buffer, GW_READ_BUFFER_BYTES);
+    if (n == GW_READ_EMPTY)
+        return false;
+    if (n <= 0) {
         close_now(conn, false);
+        return false;
+    }
+    gw_count_add(&worker->metrics.bytes_from_clients, (uint64_t)n);
+    struct eio_span bytes = {worker->read_buffer, (size_t)n};
+    if (conn->in != NULL) {
+        if (!gw_buf_append(&conn->in, bytes.ptr, bytes.len)) {
+            close_now(conn, true);
+            return false;
+        }
+        bytes = (struct eio_span){gw_buf_ptr(conn->in), gw_buf_len(conn->in)};
+    }
+    take_bytes(conn, bytes);
+    return true;
+}
+
+/* IDLE or HEAD: looks for the next request, first in what was read already.
+ * No further one is begun, nor more read, before the last answer has gone:
+ * else a client that pipelines and does not read would fill our memory. */
+static void find_request(struct gw_conn *conn)
+{
+    for (int i = 0; i < STEPS_PER_TURN; i++) {
+        if ((conn->state != GW_CONN_IDLE && conn->state != GW_CONN_HEAD) ||
+            gw_stream_unsent(conn->stream) > 0)
+            return;
+        if (conn->in != NULL && conn->state == GW_CONN_IDLE) {
+            take_bytes(conn, (struct eio_span){gw_buf_ptr(conn->in),
+                                               gw_buf_len(conn->in)});
+        } else if (conn->stream->is_readable) {
+            if (!read_some(conn))
+                return;
+        } else {
+            if (conn->stream->is_eof)
+                close_now(conn, false);
+            return;
+        }
+    }
+    gw_stream_again(conn->stream);
 }
 
 static void linger(struct gw_conn *conn)
 {
-    while (conn->stream->is_readable) {
+    for (int i = 0; i < STEPS_PER_TURN && conn->stream->is_readable; i++) {
         ssize_t n = gw_stream_read(conn->stream, conn->worker->read_buffer,
                                    GW_READ_BUFFER_BYTES);
         if (n == GW_READ_EMPTY)
@@ -243,6 +295,10 @@ static void linger(struct gw_conn *conn)
             return;
         }
     }
+    if (conn->stream->is_eof)
+        close_now(conn, false);
+    else if (conn->stream->is_readable)
+        gw_stream_again(conn->stream);
 }
 
 static void on_event(struct gw_stream *stream)
@@ -257,16 +313,14 @@ static void on_event(struct gw_stream *stream)
     switch (conn->state) {
     case GW_CONN_IDLE:
     case GW_CONN_HEAD:
-        /* Nothing new before the last response has gone. */
-        if (gw_stream_unsent(stream) == 0)
-            find_request(conn);
+        find_request(conn);
         break;
     case GW_CONN_BUSY:
         gw_exchange_on_client(conn->exchange);
         break;
     case GW_CONN_FLUSH:
         if (gw_stream_unsent(stream) == 0)
-            enter(conn, GW_CONN_LINGER);
+            after_flush(conn);
         break;
     case GW_CONN_LINGER:
         linger(conn);
@@ -308,14 +362,11 @@ void gw_conn_next(struct gw_conn *conn)
         gw_stream_again(conn->stream);
 }
 
-void gw_conn_cut(struct gw_conn *conn)
+void gw_conn_cut(struct gw_conn *conn, bool must_reset)
 {
     conn->exchange = NULL;
-    /* With bytes unsent, RST would take them away too. */
-    if (gw_stream_unsent(conn->stream) > 0)
-        enter(conn, GW_CONN_FLUSH);
-    else
-        close_now(conn, true);
+    conn->must_reset = must_reset;
+    enter(conn, GW_CONN_FLUSH);
 }
 
 struct gw_stream *gw_conn_detach(struct gw_conn *conn, struct gw_buf **in)
@@ -337,7 +388,7 @@ void gw_conn_watch_writing(struct gw_conn *conn)
     if (gw_stream_unsent(conn->stream) == 0 || conn->stream->is_corked)
         gw_timer_stop(&conn->worker->wheel, &conn->timer);
     else if (!gw_timer_is_running(&conn->timer))
-        set_timer(conn, conn->worker->config->write_timeout_ms);
+        watch_writing(conn);
 }
 
 void gw_conn_watch_reading(struct gw_conn *conn)

@@ -42,7 +42,10 @@ struct gw_conn {
     struct gw_timer timer; /* what it means depends on the state */
     enum gw_conn_state state;
     struct gw_peer peer;
-    bool closes; /* after the current response */
+    uint32_t sent_mark; /* stream->sent when the timer was started */
+    bool is_writing;    /* the timer watches a reader's progress */
+    bool must_reset;    /* FLUSH ends in RST */
+    bool closes;        /* after the current response */
 };
 
 /* Takes over an accepted socket. */
@@ -51,10 +54,12 @@ void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer);
 /* Reads what the client sent into conn->in, at most `limit` bytes there. */
 void gw_conn_read(struct gw_conn *conn, size_t limit);
 
-/* The exchange is over and its response written (or, with is_cut, could not
- * be finished, so that the client must see it cut). */
+/* The exchange is over and its response written; gw_conn_cut: could not be
+ * finished. The connection then ends behind what was written, by FIN, which
+ * shows a framed response to be cut short, or with must_reset by RST, since
+ * FIN would look like the end of one that is not framed. */
 void gw_conn_next(struct gw_conn *conn);
-void gw_conn_cut(struct gw_conn *conn);
+void gw_conn_cut(struct gw_conn *conn, bool must_reset);
 
 /* Sends an answer of sidgate's own; the connection's state is not touched. */
 void gw_conn_reply(struct gw_conn *conn, struct gw_own_reply *reply);

@@ -55,8 +55,10 @@ static void answer(struct gw_exchange *exchange, struct gw_own_reply *reply)
     bool has_begun =
         exchange->state == GW_EXCHANGE_RELAY && !conn->stream->is_corked;
     if (has_begun) {
+        bool is_unframed = !exchange->out_is_chunked &&
+                           exchange->response.kind != GW_BODY_LENGTH;
         gw_exchange_drop(exchange, false);
-        gw_conn_cut(conn);
+        gw_conn_cut(conn, is_unframed);
         return;
     }
     /* A held response is thrown away: this takes its place. Nothing else can
@@ -215,13 +217,17 @@ static void on_cut_request(struct gw_exchange *exchange)
     gw_count(&exchange->worker->metrics.client_aborts);
     conn->closes = true;
     gw_exchange_drop(exchange, false);
-    gw_conn_cut(conn);
+    gw_conn_cut(conn, false);
 }
 
 static void collect(struct gw_exchange *exchange)
 {
     if (!read_body(exchange))
         return;
+    if (exchange->conn->stream->is_broken) {
+        on_cut_request(exchange);
+        return;
+    }
     if (!exchange->decoder.is_done &&
         gw_buf_len(exchange->body) < GW_BODY_WHOLE_MAX) {
         if (exchange->conn->stream->is_eof)
@@ -239,6 +245,9 @@ static void collect(struct gw_exchange *exchange)
 void gw_exchange_send_body(struct gw_exchange *exchange)
 {
     struct gw_conn *conn = exchange->conn;
+    if (exchange->state != GW_EXCHANGE_HEAD &&
+        exchange->state != GW_EXCHANGE_RELAY)
+        return;
     for (int i = 0; i < PIECES_PER_TURN; i++) {
         if (exchange->decoder.is_done ||
             gw_stream_unsent(exchange->up->stream) > 0)
@@ -264,18 +273,16 @@ void gw_exchange_on_client(struct gw_exchange *exchange)
         collect(exchange);
         return;
     }
-    if (!exchange->decoder.is_done) {
-        if (exchange->state >= GW_EXCHANGE_HEAD)
-            gw_exchange_send_body(exchange);
-        if (exchange->state == GW_EXCHANGE_DONE)
-            return;
-    } else if (conn->stream->is_readable) {
+    if (!exchange->decoder.is_done)
+        gw_exchange_send_body(exchange);
+    else if (conn->stream->is_readable)
         /* Ahead of its turn: to notice that the client leaves. */
         gw_conn_read(conn, GW_EARLY_MAX);
-    }
+    if (exchange->state == GW_EXCHANGE_DONE)
+        return;
     if (conn->stream->is_broken) {
         gw_exchange_abort(exchange);
-        gw_conn_cut(conn);
+        gw_conn_cut(conn, true);
         return;
     }
     if (conn->stream->is_eof && !exchange->has_client_fin) {

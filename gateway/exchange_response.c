@@ -88,8 +88,13 @@ static int learn_piece(struct gw_exchange *exchange, struct eio_span piece)
     struct gw_stream *client = exchange->conn->stream;
     bool was_corked = client->is_corked;
     struct eio_open open;
-    switch (gw_learn_feed(exchange->learn, piece, exchange->response.is_done,
-                          &open)) {
+    enum gw_learned learned = gw_learn_feed(exchange->learn, piece,
+                                            exchange->response.is_done, &open);
+    /* One that says nothing for so long is not held back any longer. */
+    if (learned == GW_LEARN_MORE &&
+        gw_stream_unsent(client) + piece.len > HELD_MAX)
+        learned = GW_LEARN_NONE;
+    switch (learned) {
     case GW_LEARN_MORE:
         client->is_corked = true;
         return 0;
@@ -375,6 +380,7 @@ static bool take_head(struct gw_exchange *exchange, char *bytes, size_t len)
         len -= head_len;
         if (up->in != NULL)
             up->in->start += head_len;
+        gw_backend_note_connected(exchange->backend);
         if (head->status == 101 || head->status >= 200)
             break;
         if (++exchange->interims > INTERIM_MAX) {
@@ -421,7 +427,7 @@ static bool take_bytes(struct gw_exchange *exchange, char *bytes, size_t len)
 static void on_backend_end(struct gw_exchange *exchange, bool is_eof)
 {
     struct gw_conn *conn = exchange->conn;
-    bool has_begun = exchange->up->in != NULL;
+    bool has_begun = exchange->up->in != NULL || exchange->interims > 0;
     if (exchange->state == GW_EXCHANGE_RELAY) {
         if (is_eof && gw_body_end(&exchange->response)) {
             exchange->is_reusable = false;
@@ -442,7 +448,7 @@ static void on_backend_end(struct gw_exchange *exchange, bool is_eof)
         /* The client left and the backend took note: nobody to answer. */
         gw_count(&exchange->worker->metrics.client_aborts);
         gw_exchange_drop(exchange, false);
-        gw_conn_cut(conn);
+        gw_conn_next(conn);
         return;
     }
     bad_response(exchange, has_begun ? "cut short" : "no response");
@@ -479,8 +485,8 @@ void gw_exchange_pump(struct gw_exchange *exchange)
 void gw_exchange_on_backend(struct gw_upstream *up, void *arg)
 {
     struct gw_exchange *exchange = arg;
-    if (exchange->state >= GW_EXCHANGE_HEAD && !exchange->decoder.is_done &&
-        gw_stream_unsent(up->stream) == 0 && !up->stream->is_reset)
+    if (!exchange->decoder.is_done && gw_stream_unsent(up->stream) == 0 &&
+        !up->stream->is_reset)
         gw_exchange_send_body(exchange);
     if (exchange->state != GW_EXCHANGE_DONE)
         gw_exchange_pump(exchange);

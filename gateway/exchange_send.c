@@ -5,10 +5,10 @@
 
 enum {
     REFUSAL_PAUSE_MS = 100,  /* before an owner is tried a second time */
-    REFUSAL_FRESH_MS = 1000, /* another's refusal this recent counts too */
     POLL_MARGIN_MS = 5000,   /* a poll may take this much longer than its
                                 session lives */
     UNREACHABLE_DEFAULT_MS = 45000,
+    UNKNOWN_POLL_MS = 3600000, /* of a session whose times are not known */
 };
 
 static void on_connected(struct gw_upstream *up, void *arg);
@@ -219,7 +219,7 @@ static int64_t response_timeout(const struct gw_exchange *exchange)
     int64_t session = (int64_t)exchange->session.ping_interval_ms +
                       exchange->session.ping_timeout_ms;
     if (session == 0)
-        session = UNREACHABLE_DEFAULT_MS;
+        session = UNKNOWN_POLL_MS;
     session += POLL_MARGIN_MS;
     return limit > session ? limit : session;
 }
@@ -253,6 +253,10 @@ void gw_exchange_write_body(struct gw_exchange *exchange,
     }
     gw_stream_writev(exchange->up->stream, pieces, count);
     gw_buf_free(&exchange->body);
+    /* The response is awaited from the last piece of the request on. */
+    if (exchange->state == GW_EXCHANGE_HEAD)
+        gw_worker_timer(exchange->worker, &exchange->timer,
+                        response_timeout(exchange), on_response_timeout);
 }
 
 static void send_request(struct gw_exchange *exchange)
@@ -262,15 +266,13 @@ static void send_request(struct gw_exchange *exchange)
     char framing[GW_FRAMING_MAX];
     gw_count(&worker->backend_metrics[exchange->backend->index].b_requests);
     gw_exchange_enter(exchange, GW_EXCHANGE_HEAD);
-    gw_worker_timer(worker, &exchange->timer, response_timeout(exchange),
-                    on_response_timeout);
     pieces[0] = (struct iovec){gw_buf_ptr(exchange->request),
                                gw_buf_len(exchange->request)};
     pieces[1] =
         (struct iovec){framing, gw_framing_write(&exchange->framing, framing)};
     gw_exchange_write_body(exchange, pieces, 2);
     if (exchange->has_client_fin)
-        gw_stream_shutdown(exchange->up->stream);
+        gw_exchange_pass_fin(exchange);
     if (!exchange->decoder.is_done)
         gw_exchange_send_body(exchange);
 }
@@ -279,6 +281,9 @@ void gw_exchange_pass_fin(struct gw_exchange *exchange)
 {
     exchange->has_client_fin = true;
     exchange->conn->closes = true;
+    /* A websocket's early bytes go first, if there will be a tunnel. */
+    if (exchange->is_websocket && exchange->conn->in != NULL)
+        return;
     if (exchange->up != NULL && exchange->up->is_connected)
         gw_stream_shutdown(exchange->up->stream);
 }

@@ -155,7 +155,7 @@ static bool has_room(struct gw_worker *worker)
     return false;
 }
 
-void gw_listener_accept(struct gw_listener *listener)
+bool gw_listener_accept(struct gw_listener *listener)
 {
     struct gw_worker *worker = listener->worker;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
@@ -165,7 +165,7 @@ void gw_listener_accept(struct gw_listener *listener)
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK)
-                return;
+                return false;
             if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO)
                 continue;
             /* Out of descriptors or memory: without a pause the waiting
@@ -174,7 +174,7 @@ void gw_listener_accept(struct gw_listener *listener)
             set_accepting(worker, false);
             gw_worker_timer(worker, &worker->accept_pause, PAUSE_MS,
                             resume_accepting);
-            return;
+            return false;
         }
         if (!has_room(worker)) {
             gw_count(&worker->metrics.accept_errors);
@@ -186,6 +186,7 @@ void gw_listener_accept(struct gw_listener *listener)
         peer_from_sockaddr(&peer, &addr);
         gw_conn_open(worker, fd, &peer);
     }
+    return true;
 }
 
 void gw_listeners_close(struct gw_worker *worker)

@@ -35,8 +35,8 @@ int gw_listener_try(struct gw_address *address);
 int gw_listener_open(struct gw_worker *worker,
                      const struct gw_address *address);
 
-/* Accepts what waits, a bounded number at a time. */
-void gw_listener_accept(struct gw_listener *listener);
+/* Accepts what waits, a bounded number at a time; true: there may be more. */
+bool gw_listener_accept(struct gw_listener *listener);
 
 void gw_listeners_close(struct gw_worker *worker);
 

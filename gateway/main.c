@@ -72,6 +72,8 @@ static void on_signal(uv_signal_t *handle, int number)
     if (atomic_load(&control->server->phase) != GW_PHASE_RUNNING) {
         /* A second one means: at once. */
         gw_server_advance(control->server, GW_PHASE_STOPPED);
+        control->deadline_ms = INT64_MAX;
+        uv_timer_start(&control->timer, on_watch, WATCH_MS, WATCH_MS);
         return;
     }
     gw_log(GW_LOG_INFO, "shutdown", "signal",

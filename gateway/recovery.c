@@ -44,7 +44,7 @@ struct search {
     struct gw_backend *owner;
     unsigned owners;
     unsigned pending; /* asks under way */
-    bool is_blind;    /* some backend could not be asked */
+    bool is_blind;    /* some backend could not be asked, or was silent */
     struct eio_sid sid;
     struct gw_peer peer;
     char path[GW_PATH_MAX];
@@ -259,6 +259,9 @@ static void on_answer(void *arg, struct gw_backend *backend,
     case GW_ANSWER_DENIES:
     case GW_ANSWER_DEAD:
     case GW_ANSWER_UNCLEAR:
+        break;
+    case GW_ANSWER_SILENT:
+        search->is_blind = true;
         break;
     }
     weigh(search);

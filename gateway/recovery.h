@@ -38,7 +38,9 @@ enum gw_answer {
     GW_ANSWER_OWNS,
     GW_ANSWER_DENIES,
     GW_ANSWER_DEAD,    /* nobody listens there */
-    GW_ANSWER_UNCLEAR, /* no answer in time, or not one we know */
+    GW_ANSWER_UNCLEAR, /* an answer, but not one that says it */
+    GW_ANSWER_SILENT,  /* none in time, or it could not be asked, or it said
+                          that it cannot answer now (503) */
 };
 
 typedef void (*gw_ask_fn)(void *arg, struct gw_backend *backend,

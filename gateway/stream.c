@@ -56,8 +56,10 @@ ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
         if (errno == EINTR)
             continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            /* After a reset nothing more will come. */
+            stream->is_broken = stream->is_reset;
             stream->is_readable = false;
-            return GW_READ_EMPTY;
+            return stream->is_reset ? GW_READ_BROKEN : GW_READ_EMPTY;
         }
         stream->is_broken = true;
         return GW_READ_BROKEN;
@@ -78,9 +80,14 @@ static size_t send_pieces(struct gw_stream *stream, struct iovec *pieces,
 {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
     for (;;) {
-        ssize_t n = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
-        if (n >= 0)
+        /* send spares the kernel two copies; most writes are one piece. */
+        ssize_t n = count == 1 ? send(stream->fd, pieces[0].iov_base,
+                                      pieces[0].iov_len, MSG_NOSIGNAL)
+                               : sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+        if (n >= 0) {
+            stream->sent += (uint32_t)n;
             return (size_t)n;
+        }
         if (errno == EINTR)
             continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK)

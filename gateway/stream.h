@@ -31,6 +31,7 @@ struct gw_stream {
     struct gw_buf *out;     /* unsent bytes */
     struct gw_stream *next; /* in the worker's ready list or garbage list */
     int fd;                 /* -1 once closed */
+    uint32_t sent;          /* bytes the kernel took; wraps around */
     bool is_readable;
     bool is_writable;
     bool has_rdhup; /* the peer's FIN has arrived: read up to it */

@@ -49,6 +49,7 @@ struct tunnel {
     uint32_t ping_interval_ms;
     uint32_t ping_timeout_ms;
     struct gw_peer peer;
+    uint32_t sent_mark;  /* bytes sent when ENDING's timer was started */
     uint16_t close_code; /* still to be sent at a frame boundary */
     uint16_t sid_len;
     uint8_t state;
@@ -94,7 +95,8 @@ static void finish(struct tunnel *tunnel)
     struct gw_worker *worker = tunnel->worker;
     struct eio_sid sid;
     gw_timer_stop(&worker->wheel, &tunnel->timer);
-    gw_stream_close(&tunnel->client, tunnel->was_reset);
+    /* RST towards the client would take away what it has not read yet. */
+    gw_stream_close(&tunnel->client, false);
     gw_stream_close(&tunnel->server, tunnel->was_reset);
     sid_of(tunnel, &sid);
     if (tunnel->is_own && sid.len > 0)
@@ -128,6 +130,7 @@ static void enter(struct tunnel *tunnel, enum tunnel_state state)
         set_timer(tunnel, CLOSE_MS);
         break;
     case TUNNEL_ENDING:
+        tunnel->sent_mark = tunnel->client->sent + tunnel->server->sent;
         set_timer(tunnel, END_MS);
         break;
     case TUNNEL_CLOSED:
@@ -152,9 +155,12 @@ static void touch(struct tunnel *tunnel)
 static void on_timer(struct gw_timer *timer)
 {
     struct tunnel *tunnel = GW_CONTAINER(timer, struct tunnel, timer);
+    uint32_t sent = tunnel->client->sent + tunnel->server->sent;
     if (tunnel->state == TUNNEL_OPEN) {
         touch(tunnel);
         enter(tunnel, TUNNEL_OPEN);
+    } else if (tunnel->state == TUNNEL_ENDING && sent != tunnel->sent_mark) {
+        enter(tunnel, TUNNEL_ENDING); /* there was progress */
     } else {
         enter(tunnel, TUNNEL_CLOSED);
     }
@@ -179,7 +185,6 @@ static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
     tunnel->binding = NULL;
     if (result == GW_BOUND) {
         tunnel->is_own = keep_sid(tunnel, &bind->sid);
-        gw_worker_timer(tunnel->worker, &tunnel->timer, TOUCH_MS, on_timer);
     }
     free(binding);
     if (result == GW_BIND_CONFLICT)
@@ -292,8 +297,15 @@ static void pump(struct tunnel *tunnel, bool is_up)
     struct gw_stream *from = is_up ? tunnel->client : tunnel->server;
     struct gw_stream *to = is_up ? tunnel->server : tunnel->client;
     for (int i = 0; i < READS_PER_TURN; i++) {
-        if (!from->is_readable || from->is_eof || gw_stream_unsent(to) > 0)
+        if (!from->is_readable || from->is_eof)
             return;
+        if (gw_stream_unsent(to) > 0) {
+            /* One end is gone, behind bytes that the other does not take. */
+            if ((from->has_rdhup || from->is_reset) &&
+                tunnel->state != TUNNEL_ENDING)
+                enter(tunnel, TUNNEL_ENDING);
+            return;
+        }
         ssize_t n =
             gw_stream_read(from, worker->read_buffer, GW_READ_BUFFER_BYTES);
         if (n == GW_READ_EMPTY)
@@ -309,8 +321,6 @@ static void pump(struct tunnel *tunnel, bool is_up)
             pass_down(tunnel, worker->read_buffer, (size_t)n);
         if (tunnel->state == TUNNEL_CLOSED)
             return;
-        if (tunnel->state == TUNNEL_ENDING)
-            set_timer(tunnel, END_MS);
     }
     if (from->is_readable)
         gw_stream_again(from);
@@ -368,7 +378,9 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
     tunnel->ping_timeout_ms = about->session.ping_timeout_ms;
     tunnel->peer = about->peer;
     tunnel->eio = about->eio;
-    tunnel->is_upgrade = about->is_session;
+    /* A second tunnel of an upgraded session proves nothing. */
+    tunnel->is_upgrade = about->is_session &&
+                         about->session.transport != STORE_TRANSPORT_WEBSOCKET;
     tunnel->is_learning = about->is_handshake;
     gw_link_init(&tunnel->link);
     gw_link_add(&worker->tunnels, &tunnel->link);
@@ -409,8 +421,12 @@ static void close_some(struct gw_timer *timer)
     struct gw_worker *worker =
         GW_CONTAINER(timer, struct gw_worker, paced_close);
     const struct gw_config *config = worker->config;
-    uint32_t share = config->shutdown_rate * PACE_MS / 1000 / config->workers;
-    uint32_t left = config->shutdown_rate == 0 ? UINT32_MAX : share + 1;
+    /* In thousandths of a tunnel, since a share may be less than one. */
+    worker->close_credit +=
+        (uint64_t)config->shutdown_rate * PACE_MS / config->workers;
+    uint64_t left =
+        config->shutdown_rate == 0 ? UINT64_MAX : worker->close_credit / 1000;
+    worker->close_credit %= 1000;
     struct gw_link *at = worker->tunnels.next;
     while (at != &worker->tunnels && left > 0) {
         struct tunnel *tunnel = GW_CONTAINER(at, struct tunnel, link);

@@ -74,7 +74,6 @@ static enum gw_connect_failure failure_of(int error)
 {
     switch (error) {
     case ECONNREFUSED:
-    case ECONNRESET:
         return GW_CONNECT_REFUSED;
     case EADDRNOTAVAIL:
     case EAGAIN:
@@ -109,6 +108,9 @@ static void on_stream_event(struct gw_stream *stream)
     gw_timer_stop(&up->worker->wheel, &up->timer);
     gw_backend_note_connected(up->backend);
     up->user->on_connected(up, up->arg);
+    /* Bytes or a FIN that came in the same event raise no other. */
+    if (stream->fd >= 0 && stream->is_readable)
+        gw_stream_again(stream);
 }
 
 /* Turns through the configured source addresses: one of them gives about

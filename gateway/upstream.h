@@ -13,7 +13,7 @@
 #include "gateway/worker.h"
 
 enum gw_connect_failure {
-    GW_CONNECT_REFUSED,     /* refused or reset: nobody listens there */
+    GW_CONNECT_REFUSED,     /* nobody listens there */
     GW_CONNECT_UNREACHABLE, /* no answer in time, or no route */
     GW_CONNECT_LOCAL,       /* no port, descriptor or memory of our own: never
                                a backend's fault */

@@ -90,7 +90,8 @@ static void enter_phase(struct gw_worker *worker)
     if (phase >= GW_PHASE_DRAINING) {
         /* Who waits in the backlog has been promised a connection. */
         for (struct gw_listener *one = worker->listeners; one; one = one->next)
-            gw_listener_accept(one);
+            while (gw_listener_accept(one))
+                continue;
         gw_listeners_close(worker);
         gw_conns_drain(worker);
         gw_tunnels_drain(worker);

@@ -65,6 +65,7 @@ struct gw_worker {
     uint32_t round_robin;
     enum gw_phase phase; /* what this worker has carried out so far */
     struct gw_timer paced_close;
+    uint64_t close_credit;
     struct gw_head head; /* the head parsed last */
     char read_buffer[GW_READ_BUFFER_BYTES];
     char scratch[GW_SCRATCH_BYTES];
