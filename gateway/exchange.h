@@ -84,6 +84,7 @@ struct gw_exchange {
     int keep_alive_s;
     bool out_is_chunked;
     bool is_reusable; /* so far the backend connection may be kept */
+    bool is_retiring; /* the backend will close it, after a whole response */
     bool is_denial;
     bool is_binding;   /* the store has been told and has not answered */
     int bind_result;   /* of a binding that ended at once */
@@ -133,7 +134,7 @@ void gw_exchange_send_body(struct gw_exchange *exchange);
 void gw_exchange_route(struct gw_exchange *exchange);
 void gw_exchange_connect(struct gw_exchange *exchange);
 bool gw_exchange_may_repeat(const struct gw_exchange *exchange);
-/* Sends exchange->body behind `head`'s `count` pieces (at most 2). */
+/* Sends exchange->body behind `head`'s `count` pieces (at most 3). */
 void gw_exchange_write_body(struct gw_exchange *exchange,
                             const struct iovec *head, int count);
 void gw_exchange_pass_fin(struct gw_exchange *exchange);

@@ -164,6 +164,8 @@ static void complete(struct gw_exchange *exchange)
     if (exchange->is_reusable && exchange->decoder.is_done &&
         gw_stream_unsent(exchange->up->stream) == 0)
         gw_upstream_release(&exchange->up, exchange->keep_alive_s);
+    else if (exchange->is_retiring && exchange->decoder.is_done)
+        gw_upstream_retire(&exchange->up);
     else
         gw_upstream_close(&exchange->up, false);
     if (exchange->conn->stream->is_corked)
@@ -211,8 +213,10 @@ static bool take_body(struct gw_exchange *exchange, size_t head_len,
         bad_response(exchange, "broken chunks");
         return false;
     }
-    if (consumed < len)
-        exchange->is_reusable = false; /* more than it announced */
+    if (consumed < len) { /* more than it announced */
+        exchange->is_reusable = false;
+        exchange->is_retiring = false;
+    }
     struct eio_span piece = {bytes, (size_t)n};
     int status = inspect(exchange, piece);
     if (status != 0) {
@@ -276,6 +280,7 @@ static size_t begin_response(struct gw_exchange *exchange,
     exchange->is_reusable =
         kind != GW_BODY_UNTIL_EOF && !exchange->has_client_fin &&
         (head->minor > 0 ? !head->says_close : head->says_keep_alive);
+    exchange->is_retiring = head->says_close && kind != GW_BODY_UNTIL_EOF;
     bool is_plain = head->content_encoding.len == 0;
     exchange->is_denial =
         is_plain && (head->status == 400 || head->status == 500);

@@ -4,9 +4,9 @@
 #include "gateway/log.h"
 
 enum {
-    REFUSAL_PAUSE_MS = 100,  /* before an owner is tried a second time */
-    POLL_MARGIN_MS = 5000,   /* a poll may take this much longer than its
-                                session lives */
+    REFUSAL_PAUSE_MS = 100, /* before an owner is tried a second time */
+    POLL_MARGIN_MS = 5000,  /* a poll may take this much longer than its
+                               session lives */
     UNREACHABLE_DEFAULT_MS = 45000,
     UNKNOWN_POLL_MS = 3600000, /* of a session whose times are not known */
 };
@@ -113,6 +113,12 @@ void gw_exchange_route(struct gw_exchange *exchange)
 
 /* ---- the connection ---- */
 
+static bool is_session_post(const struct gw_exchange *exchange)
+{
+    return exchange->route == GW_ROUTE_SESSION && !exchange->is_get &&
+           !exchange->is_head;
+}
+
 static void send_request(struct gw_exchange *exchange);
 
 static void on_connected(struct gw_upstream *up, void *arg)
@@ -186,8 +192,12 @@ void gw_exchange_connect(struct gw_exchange *exchange)
     enum gw_connect_failure why;
     gw_exchange_enter(exchange, GW_EXCHANGE_CONNECT);
     /* What may be sent again can try an idle connection that might be about
-     * to close; what may not takes one that is certain, or a fresh one. */
-    if (!exchange->was_resent && !exchange->is_websocket)
+     * to close. What may not takes one that is certain; and a session's POST
+     * a fresh one: a node that stood still for longer than its keep-alive time
+     * closes idle connections before it reads them, and the message with
+     * them. */
+    if (!exchange->was_resent && !exchange->is_websocket &&
+        !is_session_post(exchange))
         exchange->up = gw_upstream_reuse(worker, exchange->backend,
                                          !gw_exchange_may_repeat(exchange),
                                          &exchange_user, exchange);
@@ -234,7 +244,7 @@ void gw_exchange_write_body(struct gw_exchange *exchange,
                             const struct iovec *head, int count)
 {
     static const char end[] = "\r\n0\r\n\r\n";
-    struct iovec pieces[5];
+    struct iovec pieces[6];
     char chunk_head[GW_CHUNK_HEAD_MAX];
     size_t len = gw_buf_len(exchange->body);
     bool is_chunked = exchange->framing.is_chunked;
@@ -262,15 +272,21 @@ void gw_exchange_write_body(struct gw_exchange *exchange,
 static void send_request(struct gw_exchange *exchange)
 {
     struct gw_worker *worker = exchange->worker;
-    struct iovec pieces[2];
+    static const char close[] = "Connection: close\r\n";
+    struct iovec pieces[3];
     char framing[GW_FRAMING_MAX];
+    int count = 0;
     gw_count(&worker->backend_metrics[exchange->backend->index].b_requests);
     gw_exchange_enter(exchange, GW_EXCHANGE_HEAD);
-    pieces[0] = (struct iovec){gw_buf_ptr(exchange->request),
-                               gw_buf_len(exchange->request)};
-    pieces[1] =
+    pieces[count++] = (struct iovec){gw_buf_ptr(exchange->request),
+                                     gw_buf_len(exchange->request)};
+    if (is_session_post(exchange) &&
+        gw_upstream_has_enough(worker, exchange->backend))
+        pieces[count++] =
+            (struct iovec){(void *)(uintptr_t)close, sizeof(close) - 1};
+    pieces[count++] =
         (struct iovec){framing, gw_framing_write(&exchange->framing, framing)};
-    gw_exchange_write_body(exchange, pieces, 2);
+    gw_exchange_write_body(exchange, pieces, count);
     if (exchange->has_client_fin)
         gw_exchange_pass_fin(exchange);
     if (!exchange->decoder.is_done)

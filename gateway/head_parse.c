@@ -235,12 +235,13 @@ static int64_t parse_length(struct eio_span value)
     return length;
 }
 
-/* Connection cannot take away what frames the message or says where it
- * goes. */
+/* Connection cannot take away what frames the message, says where it goes or
+ * makes an upgrade valid. */
 static bool is_protected(enum gw_field_kind kind)
 {
     return kind == GW_FIELD_HOST || kind == GW_FIELD_CONTENT_LENGTH ||
-           kind == GW_FIELD_TRANSFER_ENCODING;
+           kind == GW_FIELD_TRANSFER_ENCODING || kind == GW_FIELD_WS_KEY ||
+           kind == GW_FIELD_WS_VERSION;
 }
 
 static void drop_listed(struct gw_head *head, struct eio_span name)

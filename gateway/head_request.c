@@ -87,7 +87,7 @@ static int check_host(struct gw_head *head)
         if (head->host.len > 0 && !is_authority(head->host))
             return 400;
     }
-    if (count > 1 || (count == 0 && head->minor > 0))
+    if (count > 1 || (head->host.len == 0 && head->minor > 0))
         return 400;
     return 0;
 }
@@ -189,6 +189,7 @@ static int check_request_line(struct eio_span bytes)
 
 int gw_head_parse_request(struct eio_span bytes, struct gw_head *head)
 {
+    head->minor = 1; /* where the line does not tell */
     int status = check_request_line(bytes);
     if (status == 0)
         status = gw_head_run(bytes, true, head);

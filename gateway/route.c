@@ -16,7 +16,7 @@ static bool is_eio_path(const struct gw_config *config, struct eio_span path)
 enum gw_route gw_route_of(const struct gw_config *config,
                           const struct gw_head *head, struct eio_query *query)
 {
-    query->sid.len = 0;
+    memset(query, 0, sizeof(*query));
     if (head->path.len == 0)
         return GW_ROUTE_LOCAL;
     if (head->query.len == 0 || !is_eio_path(config, head->path))

@@ -9,8 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PIECES_MAX = 8 };
-
 struct gw_stream *gw_stream_new(struct gw_worker *worker, int fd,
                                 gw_stream_fn on_event, void *owner)
 {
@@ -48,11 +46,13 @@ ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
                 stream->is_readable = false;
             return n;
         }
-        if (n == 0) {
+        if (n == 0 && !stream->is_aborted) {
             stream->is_eof = true;
             stream->is_readable = false;
             return 0;
         }
+        if (n == 0)
+            break;
         if (errno == EINTR)
             continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -61,9 +61,11 @@ ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
             stream->is_readable = false;
             return stream->is_reset ? GW_READ_BROKEN : GW_READ_EMPTY;
         }
-        stream->is_broken = true;
-        return GW_READ_BROKEN;
+        break;
     }
+    stream->is_broken = true;
+    stream->is_readable = false;
+    return GW_READ_BROKEN;
 }
 
 static void mark_reset(struct gw_stream *stream)
@@ -92,8 +94,10 @@ static size_t send_pieces(struct gw_stream *stream, struct iovec *pieces,
             continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             stream->is_writable = false;
-        else
+        else {
+            stream->is_aborted = errno == ECONNRESET;
             mark_reset(stream);
+        }
         return 0;
     }
 }

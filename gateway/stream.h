@@ -34,13 +34,15 @@ struct gw_stream {
     uint32_t sent;          /* bytes the kernel took; wraps around */
     bool is_readable;
     bool is_writable;
-    bool has_rdhup; /* the peer's FIN has arrived: read up to it */
-    bool is_eof;    /* and has been read */
-    bool is_reset;  /* by the peer, or sending failed: writes are dropped,
-                       what was received before can still be read */
-    bool is_broken; /* and reading failed too */
-    bool is_corked; /* writes are held back until gw_stream_uncork */
-    bool is_shut;   /* our FIN follows the unsent bytes, or was sent */
+    bool has_rdhup;  /* the peer's FIN has arrived: read up to it */
+    bool is_eof;     /* and has been read */
+    bool is_reset;   /* by the peer, or sending failed: writes are dropped,
+                        what was received before can still be read */
+    bool is_aborted; /* a failed send was told of the reset: the kernel will
+                        not tell a read of it again */
+    bool is_broken;  /* and reading failed too */
+    bool is_corked;  /* writes are held back until gw_stream_uncork */
+    bool is_shut;    /* our FIN follows the unsent bytes, or was sent */
     bool is_fin_sent;
     bool is_ready; /* stands in the worker's ready list */
 };

@@ -50,12 +50,14 @@ void gw_timer_start(struct gw_wheel *wheel, struct gw_timer *timer,
 }
 
 /* Takes the slot's timers that are due one at a time: each may stop or start
- * any other, so no pointer into the list is kept over a call. */
-static void advance_slot(struct gw_wheel *wheel, unsigned slot, int64_t now_ms)
+ * any other, so no pointer into the list is kept over a call. What one of them
+ * starts for now has a later tick, and waits for the next turn. */
+static void advance_slot(struct gw_wheel *wheel, unsigned slot)
 {
     for (;;) {
         struct gw_timer *timer = wheel->slots[slot];
-        while (timer != NULL && timer->due_ms > now_ms)
+        while (timer != NULL &&
+               timer->due_ms / GW_WHEEL_TICK_MS + 1 > wheel->tick)
             timer = timer->next;
         if (timer == NULL)
             return;
@@ -73,7 +75,7 @@ void gw_wheel_advance(struct gw_wheel *wheel, int64_t now_ms)
         wheel->tick++;
         unsigned slot = slot_of(wheel->tick);
         if (wheel->used[slot / 64] & (1ULL << (slot % 64)))
-            advance_slot(wheel, slot, now_ms);
+            advance_slot(wheel, slot);
     }
 }
 

@@ -14,6 +14,8 @@ enum {
     IDLE_MARGIN_MS = 1000,      /* dropped this long before the backend would */
     IDLE_MAX_MS = 60000,
     CERTAIN_MS = 1000,
+    ENOUGH_IDLE = 8,
+    RETIRE_MS = 1000,
 };
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -23,6 +25,16 @@ enum {
 static struct gw_backend_metrics *metrics_of(const struct gw_upstream *up)
 {
     return &up->worker->backend_metrics[up->backend->index];
+}
+
+static void link_to(struct gw_upstream *up, struct gw_upstream **head)
+{
+    up->next = *head;
+    if (up->next != NULL)
+        up->next->link = &up->next;
+    up->link = head;
+    *head = up;
+    gw_count(&up->worker->metrics.idle_upstreams);
 }
 
 static void unlink_idle(struct gw_upstream *up)
@@ -232,13 +244,33 @@ void gw_upstream_release(struct gw_upstream **which, int keep_alive_s)
     up->arg = NULL;
     up->is_reused = true;
     up->idle_since_ms = worker->now_ms;
-    up->next = worker->idle[up->backend->index];
-    if (up->next != NULL)
-        up->next->link = &up->next;
-    up->link = &worker->idle[up->backend->index];
-    worker->idle[up->backend->index] = up;
-    gw_count(&worker->metrics.idle_upstreams);
+    link_to(up, &worker->idle[up->backend->index]);
     gw_worker_timer(worker, &up->timer, life_ms, on_idle_end);
+}
+
+bool gw_upstream_has_enough(const struct gw_worker *worker,
+                            const struct gw_backend *backend)
+{
+    int count = 0;
+    const struct gw_upstream *up = worker->idle[backend->index];
+    for (; up != NULL && count < ENOUGH_IDLE; up = up->next)
+        count++;
+    return count == ENOUGH_IDLE;
+}
+
+void gw_upstream_retire(struct gw_upstream **which)
+{
+    struct gw_upstream *up = *which;
+    *which = NULL;
+    if (up->stream->is_readable || up->stream->is_reset || up->in != NULL ||
+        up->worker->phase >= GW_PHASE_DRAINING) {
+        gw_upstream_close(&up, false);
+        return;
+    }
+    up->user = &idle_user;
+    up->arg = NULL;
+    link_to(up, &up->worker->retired);
+    gw_worker_timer(up->worker, &up->timer, RETIRE_MS, on_idle_end);
 }
 
 static bool is_quiet(const struct gw_upstream *up)
@@ -277,11 +309,17 @@ struct gw_stream *gw_upstream_detach(struct gw_upstream **which)
     return stream;
 }
 
+static void drop_all(struct gw_upstream *const *head)
+{
+    while (*head != NULL) {
+        struct gw_upstream *up = *head;
+        gw_upstream_close(&up, false);
+    }
+}
+
 void gw_upstreams_drop_idle(struct gw_worker *worker)
 {
     for (size_t i = 0; i < worker->server->backends->count; i++)
-        while (worker->idle[i] != NULL) {
-            struct gw_upstream *up = worker->idle[i];
-            gw_upstream_close(&up, false);
-        }
+        drop_all(&worker->idle[i]);
+    drop_all(&worker->retired);
 }

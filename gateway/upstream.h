@@ -70,6 +70,15 @@ struct gw_upstream *gw_upstream_connect(struct gw_worker *worker,
  * what the backend announced, -1 for nothing. Clears *up. */
 void gw_upstream_release(struct gw_upstream **up, int keep_alive_s);
 
+/* Whether the pool holds so many idle connections to `backend` that one more
+ * would only wait for its end: then let the backend close it. */
+bool gw_upstream_has_enough(const struct gw_worker *worker,
+                            const struct gw_backend *backend);
+
+/* After a response that announced its end: waits for the backend's FIN, so
+ * that the port stays in TIME_WAIT there and not here. Clears *up. */
+void gw_upstream_retire(struct gw_upstream **up);
+
 /* Clears *up. With is_reset the backend sees RST. */
 void gw_upstream_close(struct gw_upstream **up, bool is_reset);
 

@@ -54,6 +54,7 @@ struct gw_worker {
     struct gw_listener *listeners;
     struct gw_timer accept_pause; /* running while out of descriptors */
     struct gw_upstream **idle;    /* [backend_count] most recent first */
+    struct gw_upstream *retired;  /* waiting for the backend's FIN */
     struct store *store;
     struct gw_recovery_table *recovery;
     struct gw_link connections;

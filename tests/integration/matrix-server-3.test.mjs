@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT */
+import { matrix } from './lib/matrix.mjs';
+
+matrix('3');

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* What a request is, from its head. */
+#include "gateway/route.h"
+
+#include "tests/unit/head_fixture.h"
+
+static struct gw_config config = {
+    .paths = {"/socket.io/", "/engine.io"},
+    .path_count = 2,
+};
+
+static enum gw_route route(const char *line, struct eio_query *query)
+{
+    char text[1024];
+    int len =
+        snprintf(text, sizeof(text), "%s HTTP/1.1\r\nHost: h\r\n\r\n", line);
+    cr_assert_lt((size_t)len, sizeof(text));
+    struct parsed *parsed = parse((struct eio_span){text, (size_t)len}, true);
+    cr_assert_eq(parsed->status, 0, "%s", line);
+    enum gw_route result = gw_route_of(&config, &parsed->head, query);
+    parsed_free(parsed);
+    return result;
+}
+
+static const struct {
+    const char *line;
+    enum gw_route route;
+    const char *sid;
+} cases[] = {
+    {"OPTIONS *", GW_ROUTE_LOCAL, ""},
+    /* not Engine.IO */
+    {"GET /", GW_ROUTE_PLAIN, ""},
+    {"GET /?EIO=4&transport=polling&sid=a", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io?EIO=4&sid=a", GW_ROUTE_PLAIN, ""},
+    {"GET /Socket.io/?EIO=4&sid=a", GW_ROUTE_PLAIN, ""},
+    {"GET /x/socket.io/?EIO=4&sid=a", GW_ROUTE_PLAIN, ""},
+    {"GET //socket.io/?EIO=4&sid=a", GW_ROUTE_PLAIN, ""},
+    {"GET /?/socket.io/?sid=a", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io/socket.io.js", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io/", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io/?", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io/?t=1", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io/?sid=", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io/?eio=4", GW_ROUTE_PLAIN, ""},
+    /* only a GET begins a session */
+    {"POST /socket.io/?EIO=4&transport=polling", GW_ROUTE_PLAIN, ""},
+    {"HEAD /socket.io/?EIO=4&transport=polling", GW_ROUTE_PLAIN, ""},
+    {"OPTIONS /socket.io/?EIO=4&transport=polling", GW_ROUTE_PLAIN, ""},
+    /* handshakes */
+    {"GET /socket.io/?EIO=4&transport=polling", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /socket.io/?EIO=3&transport=websocket", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /socket.io/?EIO", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /socket.io/?transport=x", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /socket.io/?%45IO=4", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /socket.io/?EIO=4&sid=", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /socket.io/more?EIO=4", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /engine.io?EIO=4", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /engine.io/?EIO=4", GW_ROUTE_HANDSHAKE, ""},
+    {"GET http://h/socket.io/?EIO=4", GW_ROUTE_HANDSHAKE, ""},
+    /* sessions, whatever the method */
+    {"GET /socket.io/?EIO=4&transport=polling&sid=ab", GW_ROUTE_SESSION, "ab"},
+    {"POST /socket.io/?sid=ab", GW_ROUTE_SESSION, "ab"},
+    {"PUT /socket.io/?s%69d=%61b", GW_ROUTE_SESSION, "ab"},
+    {"OPTIONS /socket.io/?EIO=4&sid=ab", GW_ROUTE_SESSION, "ab"},
+    {"HEAD /engine.io/x?sid=ab", GW_ROUTE_SESSION, "ab"},
+    /* sids that nobody may have */
+    {"GET /socket.io/?EIO=4&sid=a&sid=b", GW_ROUTE_BAD_SID, ""},
+    {"GET /socket.io/?EIO=4&sid=a&s%69d=a", GW_ROUTE_BAD_SID, ""},
+    {"POST /socket.io/?sid=%0a", GW_ROUTE_BAD_SID, ""},
+    {"OPTIONS /socket.io/?sid=%zz", GW_ROUTE_BAD_SID, ""},
+    {"GET /?sid=a&sid=b", GW_ROUTE_PLAIN, ""},
+};
+
+Test(route, tells_requests_apart)
+{
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct eio_query query;
+        memset(&query, 0xa5, sizeof(query));
+        enum gw_route result = route(cases[i].line, &query);
+        cr_assert_eq(result, cases[i].route, "%s: %d", cases[i].line, result);
+        cr_assert_eq(query.sid.len, strlen(cases[i].sid), "%s", cases[i].line);
+        cr_assert_eq(memcmp(query.sid.bytes, cases[i].sid, query.sid.len), 0);
+    }
+}
+
+/* Nothing of the memory's former content is taken for a parameter. */
+Test(route, writes_the_whole_query)
+{
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct eio_query query;
+        memset(&query, 1, sizeof(query)); /* every bool is true */
+        enum gw_route result = route(cases[i].line, &query);
+        if (result != GW_ROUTE_PLAIN && result != GW_ROUTE_LOCAL)
+            continue;
+        cr_assert_not(query.has_jsonp, "%s", cases[i].line);
+        cr_assert_not(query.has_b64, "%s", cases[i].line);
+        cr_assert_leq(query.eio, 99, "%s", cases[i].line);
+        cr_assert_leq(query.transport, EIO_TRANSPORT_OTHER, "%s",
+                      cases[i].line);
+    }
+}
+
+Test(route, reads_the_query_of_engine_io)
+{
+    struct eio_query query;
+
+    memset(&query, 0xa5, sizeof(query));
+    cr_assert_eq(route("GET /socket.io/?EIO=3&transport=polling&j=7", &query),
+                 GW_ROUTE_HANDSHAKE);
+    cr_assert_eq(query.eio, 3);
+    cr_assert_eq(query.transport, EIO_TRANSPORT_POLLING);
+    cr_assert(query.has_jsonp);
+    cr_assert_eq(query.jsonp, 7);
+    cr_assert_not(query.has_b64);
+}
+
+Test(route, bounds_the_sid)
+{
+    char line[512] = "GET /socket.io/?sid=";
+    size_t len = strlen(line);
+    struct eio_query query;
+
+    memset(line + len, 'a', EIO_SID_MAX);
+    cr_assert_eq(route(line, &query), GW_ROUTE_SESSION);
+    cr_assert_eq(query.sid.len, EIO_SID_MAX);
+    line[len + EIO_SID_MAX] = 'a';
+    cr_assert_eq(route(line, &query), GW_ROUTE_BAD_SID);
+    cr_assert_eq(query.sid.len, 0);
+}
