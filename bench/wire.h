@@ -14,7 +14,7 @@
 #define BENCH_ACCEPT_LEN 28
 #define BENCH_FRAME_MAX  14 /* longest websocket frame header */
 #define BENCH_BULK_BYTES (64u * 1024u)
-#define BENCH_BULK_BURST 16u
+#define BENCH_BULK_BURST 1u
 
 enum bench_parse { BENCH_OK, BENCH_MORE, BENCH_BAD };
 

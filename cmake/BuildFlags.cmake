@@ -10,6 +10,11 @@ target_compile_options(sidgate_flags INTERFACE
     $<$<BOOL:${SIDGATE_WERROR}>:-Werror>
     $<$<NOT:$<CONFIG:Debug>>:-fstack-protector-strong>)
 
+# gcc's link-time optimiser imagines negative lengths where none can be.
+if(CMAKE_INTERPROCEDURAL_OPTIMIZATION AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    target_link_options(sidgate_flags INTERFACE -Wno-stringop-overread)
+endif()
+
 if(SIDGATE_SANITIZE)
     target_compile_options(sidgate_flags INTERFACE
         -fsanitize=${SIDGATE_SANITIZE} -fno-sanitize-recover=undefined

@@ -67,7 +67,9 @@ static void on_got(struct store_request *request, enum store_status status,
     }
     if (status == STORE_UNAVAILABLE)
         gw_count(&worker->metrics.store_errors);
-    if (may_recover && worker->config->recovery == GW_RECOVERY_PROBE)
+    /* netty-socketio answers every PUT as an owner would. */
+    if (may_recover && worker->config->recovery == GW_RECOVERY_PROBE &&
+        !worker->config->netty)
         gw_recovery_find(worker, lookup);
     else
         lookup->done(lookup, status == STORE_UNAVAILABLE
@@ -129,6 +131,10 @@ static void ask_old_owner(struct gw_bind *bind,
     snprintf(bind->old, sizeof(bind->old), "%s", record->backend);
     struct gw_backend *old =
         gw_backend_find(bind->worker->server->backends, bind->old);
+    if (bind->worker->config->netty) {
+        refuse(bind);
+        return;
+    }
     if (old == NULL) {
         put(bind, bind->old); /* it is not one of ours any more */
         return;

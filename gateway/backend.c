@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REFUSED_MEMORY_MS = 1000 };
+enum { FAILURE_MEMORY_MS = 1000 };
 
 struct gw_backends *gw_backends_new(const struct gw_config *config)
 {
@@ -39,12 +39,9 @@ struct gw_backend *gw_backend_find(struct gw_backends *backends, const char *id)
 
 static bool is_fit(const struct gw_backend *backend, int64_t now_ms)
 {
-    long long refused =
-        atomic_load_explicit(&backend->refused_at_ms, memory_order_relaxed);
-    long long silent = atomic_load_explicit(&backend->unreachable_since_ms,
-                                            memory_order_relaxed);
-    return (refused == 0 || now_ms - refused > REFUSED_MEMORY_MS) &&
-           (silent == 0 || now_ms - silent > REFUSED_MEMORY_MS);
+    long long failed =
+        atomic_load_explicit(&backend->failed_at_ms, memory_order_relaxed);
+    return failed == 0 || now_ms - failed > FAILURE_MEMORY_MS;
 }
 
 /* Sessions and handshakes under way, in 1/256 of a weight unit. */
@@ -119,8 +116,8 @@ struct gw_backend *gw_backend_choose(struct gw_worker *worker,
 void gw_backend_note_connected(struct gw_backend *backend)
 {
     /* Written only on a change: the line is shared by all workers. */
-    if (atomic_load_explicit(&backend->refused_at_ms, memory_order_relaxed))
-        atomic_store_explicit(&backend->refused_at_ms, 0, memory_order_relaxed);
+    if (atomic_load_explicit(&backend->failed_at_ms, memory_order_relaxed))
+        atomic_store_explicit(&backend->failed_at_ms, 0, memory_order_relaxed);
     if (atomic_load_explicit(&backend->unreachable_since_ms,
                              memory_order_relaxed))
         atomic_store_explicit(&backend->unreachable_since_ms, 0,
@@ -129,13 +126,13 @@ void gw_backend_note_connected(struct gw_backend *backend)
 
 void gw_backend_note_refused(struct gw_backend *backend, int64_t now_ms)
 {
-    atomic_store_explicit(&backend->refused_at_ms, now_ms,
-                          memory_order_relaxed);
+    atomic_store_explicit(&backend->failed_at_ms, now_ms, memory_order_relaxed);
 }
 
 void gw_backend_note_unreachable(struct gw_backend *backend, int64_t now_ms)
 {
     long long none = 0;
+    gw_backend_note_refused(backend, now_ms);
     atomic_compare_exchange_strong(&backend->unreachable_since_ms, &none,
                                    now_ms);
 }

@@ -14,9 +14,9 @@
 struct gw_backend {
     const struct gw_backend_config *config;
     unsigned index;
-    atomic_llong sessions;      /* bound here now */
-    atomic_llong handshakes;    /* under way, not yet bound */
-    atomic_llong refused_at_ms; /* last refused or failed connect; 0: none
+    atomic_llong sessions;     /* bound here now */
+    atomic_llong handshakes;   /* under way, not yet bound */
+    atomic_llong failed_at_ms; /* last refused or failed connect; 0: none
                                    since the last one that worked */
     atomic_llong unreachable_since_ms; /* first of a row of connects that
                                           timed out; 0: none */

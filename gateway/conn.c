@@ -150,8 +150,6 @@ void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer)
     gw_link_init(&conn->link);
     gw_link_add(&worker->connections, &conn->link);
     gw_count(&worker->metrics.connections);
-    /* The head's clock starts with the connection: one that never sends
-     * anything is not better than one that sends slowly. */
     enter(conn, GW_CONN_IDLE);
 }
 

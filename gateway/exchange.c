@@ -259,7 +259,7 @@ void gw_exchange_send_body(struct gw_exchange *exchange)
                 on_cut_request(exchange);
             return;
         }
-        gw_exchange_write_body(exchange, NULL, 0);
+        gw_exchange_write_body(exchange, (struct eio_span){NULL, 0});
     }
     gw_stream_again(conn->stream);
 }

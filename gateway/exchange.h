@@ -35,6 +35,7 @@ enum gw_exchange_state {
 enum {
     GW_BODY_WHOLE_MAX = 65536, /* request bodies up to this are read whole */
     GW_EARLY_MAX = 65536,      /* bytes read ahead of their turn */
+    GW_HELD_MAX = 32768,       /* of a response that waits to be learnt from */
 };
 
 struct gw_learn;
@@ -134,14 +135,22 @@ void gw_exchange_send_body(struct gw_exchange *exchange);
 void gw_exchange_route(struct gw_exchange *exchange);
 void gw_exchange_connect(struct gw_exchange *exchange);
 bool gw_exchange_may_repeat(const struct gw_exchange *exchange);
-/* Sends exchange->body behind `head`'s `count` pieces (at most 3). */
-void gw_exchange_write_body(struct gw_exchange *exchange,
-                            const struct iovec *head, int count);
+/* Sends exchange->body, in its framing, behind `head` (may be empty). */
+void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head);
 void gw_exchange_pass_fin(struct gw_exchange *exchange);
 
 /* exchange_response.c: from the backend's bytes to the client's. */
 void gw_exchange_on_backend(struct gw_upstream *up, void *arg);
 void gw_exchange_pump(struct gw_exchange *exchange);
+
+/* exchange_session.c. Looks at a decoded piece of the response before it is
+ * passed on; may cork the client's stream. Returns 0, or the status with which
+ * to refuse the response. */
+int gw_exchange_inspect(struct gw_exchange *exchange, struct eio_span piece);
+
+/* The response is whole: unbinds the sid if it said that the session is over
+ * or not known. */
+void gw_exchange_end_session(struct gw_exchange *exchange);
 
 struct eio_span gw_exchange_place(const struct gw_exchange *exchange,
                                   struct gw_place place);

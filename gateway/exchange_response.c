@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* From the backend's bytes to the client's. */
-#include "eio/error.h"
 #include "gateway/exchange.h"
 #include "gateway/learn.h"
 #include "gateway/log.h"
@@ -9,8 +8,6 @@
 enum {
     READS_PER_TURN = 4,
     INTERIM_MAX = 8, /* 1xx responses to one request */
-    DENIAL_MAX = 512,
-    HELD_MAX = 32768, /* of a response that waits to be learnt from */
 };
 
 static void bad_response(struct gw_exchange *exchange, const char *what)
@@ -26,133 +23,10 @@ static void bad_response(struct gw_exchange *exchange, const char *what)
 static bool is_blocked(const struct gw_exchange *exchange)
 {
     const struct gw_stream *client = exchange->conn->stream;
-    return gw_stream_unsent(client) > (client->is_corked ? HELD_MAX : 0);
-}
-
-/* ---- what the response means for the session ---- */
-
-static void end_session(struct gw_exchange *exchange)
-{
-    if (exchange->route != GW_ROUTE_SESSION ||
-        !(exchange->is_get || exchange->is_post))
-        return;
-    struct eio_span denial = {NULL, gw_buf_len(exchange->denial)};
-    if (denial.len > 0)
-        denial.ptr = gw_buf_ptr(exchange->denial);
-    bool is_denied = exchange->is_denial &&
-                     eio_is_unknown_sid(exchange->status, denial,
-                                        exchange->worker->config->netty);
-    if (is_denied)
-        gw_count(&exchange->worker->backend_metrics[exchange->backend->index]
-                      .b_unknown_sid);
-    if (is_denied || (exchange->scan.found && exchange->status == 200))
-        gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                           exchange->backend);
-}
-
-static void release_held(struct gw_exchange *exchange)
-{
-    struct gw_conn *conn = exchange->conn;
-    gw_learn_free(&exchange->learn);
-    gw_stream_uncork(conn->stream);
-    if (exchange->state == GW_EXCHANGE_HELD)
-        gw_exchange_finish(exchange);
-    else
-        gw_exchange_pump(exchange);
-}
-
-static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
-{
-    struct gw_exchange *exchange = bind->arg;
-    /* Within gw_affinity_bind: learn_piece looks at the result. */
-    if (!exchange->conn->stream->is_corked) {
-        exchange->bind_result = (int)result;
-        return;
-    }
-    switch (result) {
-    case GW_BOUND:
-        release_held(exchange);
-        return;
-    case GW_BIND_CONFLICT:
-        gw_exchange_fail(exchange, 502);
-        return;
-    case GW_BIND_FAILED:
-        gw_exchange_fail(exchange, 503);
-        return;
-    }
-}
-
-/* Returns 0, or the status with which to refuse the response. */
-static int learn_piece(struct gw_exchange *exchange, struct eio_span piece)
-{
-    struct gw_stream *client = exchange->conn->stream;
-    bool was_corked = client->is_corked;
-    struct eio_open open;
-    enum gw_learned learned = gw_learn_feed(exchange->learn, piece,
-                                            exchange->response.is_done, &open);
-    /* One that says nothing for so long is not held back any longer. */
-    if (learned == GW_LEARN_MORE &&
-        gw_stream_unsent(client) + piece.len > HELD_MAX)
-        learned = GW_LEARN_NONE;
-    switch (learned) {
-    case GW_LEARN_MORE:
-        client->is_corked = true;
-        return 0;
-    case GW_LEARN_NONE:
-        gw_learn_free(&exchange->learn);
-        if (was_corked)
-            gw_stream_uncork(client);
-        return 0;
-    case GW_LEARN_OPEN:
-        break;
-    }
-    struct gw_binding binding = {
-        .backend = exchange->backend,
-        .open = &open,
-        .peer = &exchange->conn->peer,
-        .path = gw_exchange_place(exchange, exchange->places.path),
-        .host = gw_exchange_place(exchange, exchange->places.host),
-        .transport = STORE_TRANSPORT_POLLING,
-        .eio = (uint8_t)exchange->query.eio,
-    };
-    struct gw_bind *bind = gw_learn_bind(exchange->learn);
-    bind->done = on_bound;
-    bind->arg = exchange;
-    client->is_corked = false;
-    exchange->bind_result = -1;
-    gw_affinity_bind(exchange->worker, bind, &binding);
-    client->is_corked = was_corked;
-    if (exchange->bind_result < 0) {
-        client->is_corked = true; /* until the store has acknowledged it */
-        exchange->is_binding = true;
-        return 0;
-    }
-    gw_learn_free(&exchange->learn);
-    if (exchange->bind_result == GW_BIND_CONFLICT)
-        return 502;
-    if (exchange->bind_result == GW_BIND_FAILED)
-        return 503;
-    if (was_corked)
-        gw_stream_uncork(client);
-    return 0;
-}
-
-/* Looks at a decoded piece before it is passed on. */
-static int inspect(struct gw_exchange *exchange, struct eio_span piece)
-{
-    if (exchange->learn != NULL && !exchange->is_binding)
-        return learn_piece(exchange, piece);
-    if (exchange->route != GW_ROUTE_SESSION)
-        return 0;
-    if (exchange->is_denial) {
-        size_t room = DENIAL_MAX - gw_buf_len(exchange->denial);
-        size_t take = piece.len < room ? piece.len : room;
-        if (!gw_buf_append(&exchange->denial, piece.ptr, take))
-            exchange->is_denial = false;
-    } else if (exchange->is_get && exchange->status == 200) {
-        eio_close_scan_feed(&exchange->scan, piece);
-    }
-    return 0;
+    /* What is held back must never block the reading that decides on it: the
+     * head and the framing come on top of GW_HELD_MAX bytes of body. */
+    return gw_stream_unsent(client) >
+           (client->is_corked ? GW_SCRATCH_BYTES + GW_HELD_MAX : 0);
 }
 
 /* ---- the response ---- */
@@ -183,6 +57,15 @@ static void write_out(struct gw_exchange *exchange, size_t head_len,
     struct iovec out[4];
     char chunk_head[GW_CHUNK_HEAD_MAX];
     int count = 0;
+    /* A small body goes with the head in one piece, which spares the kernel
+     * the walk through a vector. */
+    if (head_len > 0 && !exchange->out_is_chunked &&
+        piece.len < sizeof(worker->scratch) - head_len && piece.len < 4096) {
+        if (piece.len > 0)
+            memcpy(worker->scratch + head_len, piece.ptr, piece.len);
+        head_len += piece.len;
+        piece.len = 0;
+    }
     if (head_len > 0)
         out[count++] = (struct iovec){worker->scratch, head_len};
     if (exchange->out_is_chunked && piece.len > 0)
@@ -218,14 +101,15 @@ static bool take_body(struct gw_exchange *exchange, size_t head_len,
         exchange->is_retiring = false;
     }
     struct eio_span piece = {bytes, (size_t)n};
-    int status = inspect(exchange, piece);
+    int status = gw_exchange_inspect(exchange, piece);
     if (status != 0) {
         gw_exchange_fail(exchange, status);
         return false;
     }
     gw_exchange_enter(exchange, GW_EXCHANGE_RELAY);
     if (exchange->response.is_done)
-        end_session(exchange); /* before the client can act on the answer */
+        gw_exchange_end_session(
+            exchange); /* before the client can act on the answer */
     write_out(exchange, head_len, piece);
     if (!exchange->response.is_done)
         return true;

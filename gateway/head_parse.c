@@ -2,7 +2,6 @@
 /* A head's fields, by llhttp, and the checks both directions share. */
 #include "gateway/head.h"
 
-#include <ctype.h>
 #include <llhttp.h>
 #include <strings.h>
 
@@ -16,45 +15,48 @@ struct parse {
     bool is_overfull;
 };
 
+#define NAME(text) text, sizeof(text) - 1
+
 static const struct {
     const char *name;
+    size_t len;
     enum gw_field_kind kind;
 } known_fields[] = {
-    {"accept-encoding", GW_FIELD_ACCEPT_ENCODING},
-    {"connection", GW_FIELD_CONNECTION},
-    {"content-encoding", GW_FIELD_CONTENT_ENCODING},
-    {"content-length", GW_FIELD_CONTENT_LENGTH},
-    {"date", GW_FIELD_DATE},
-    {"expect", GW_FIELD_EXPECT},
-    {"forwarded", GW_FIELD_FORWARDING},
-    {"host", GW_FIELD_HOST},
-    {"http2-settings", GW_FIELD_HOP},
-    {"keep-alive", GW_FIELD_KEEP_ALIVE},
-    {"origin", GW_FIELD_ORIGIN},
-    {"proxy-authenticate", GW_FIELD_HOP},
-    {"proxy-authorization", GW_FIELD_HOP},
-    {"proxy-connection", GW_FIELD_HOP},
-    {"sec-websocket-accept", GW_FIELD_WS_ACCEPT},
-    {"sec-websocket-key", GW_FIELD_WS_KEY},
-    {"sec-websocket-version", GW_FIELD_WS_VERSION},
-    {"te", GW_FIELD_HOP},
-    {"trailer", GW_FIELD_HOP},
-    {"transfer-encoding", GW_FIELD_TRANSFER_ENCODING},
-    {"upgrade", GW_FIELD_UPGRADE},
-    {"x-real-ip", GW_FIELD_FORWARDING},
+    {NAME("accept-encoding"), GW_FIELD_ACCEPT_ENCODING},
+    {NAME("connection"), GW_FIELD_CONNECTION},
+    {NAME("content-encoding"), GW_FIELD_CONTENT_ENCODING},
+    {NAME("content-length"), GW_FIELD_CONTENT_LENGTH},
+    {NAME("date"), GW_FIELD_DATE},
+    {NAME("expect"), GW_FIELD_EXPECT},
+    {NAME("forwarded"), GW_FIELD_FORWARDING},
+    {NAME("host"), GW_FIELD_HOST},
+    {NAME("http2-settings"), GW_FIELD_HOP},
+    {NAME("keep-alive"), GW_FIELD_KEEP_ALIVE},
+    {NAME("origin"), GW_FIELD_ORIGIN},
+    {NAME("proxy-authenticate"), GW_FIELD_HOP},
+    {NAME("proxy-authorization"), GW_FIELD_HOP},
+    {NAME("proxy-connection"), GW_FIELD_HOP},
+    {NAME("sec-websocket-accept"), GW_FIELD_WS_ACCEPT},
+    {NAME("sec-websocket-key"), GW_FIELD_WS_KEY},
+    {NAME("sec-websocket-version"), GW_FIELD_WS_VERSION},
+    {NAME("te"), GW_FIELD_HOP},
+    {NAME("trailer"), GW_FIELD_HOP},
+    {NAME("transfer-encoding"), GW_FIELD_TRANSFER_ENCODING},
+    {NAME("upgrade"), GW_FIELD_UPGRADE},
+    {NAME("x-real-ip"), GW_FIELD_FORWARDING},
 };
 
-/* One bit for each length and first letter that a known name has, so that
- * most other names cost no comparison. */
 static enum gw_field_kind kind_of(struct eio_span name)
 {
-    if (name.len > 12 && strncasecmp(name.ptr, "x-forwarded-", 12) == 0)
+    size_t count = sizeof(known_fields) / sizeof(known_fields[0]);
+    int first = name.len > 0 ? name.ptr[0] | 0x20 : 0;
+    if (first == 'x' && name.len > 12 &&
+        strncasecmp(name.ptr, "x-forwarded-", 12) == 0)
         return GW_FIELD_FORWARDING;
-    int first = name.len > 0 ? tolower((unsigned char)name.ptr[0]) : 0;
-    for (size_t i = 0; i < sizeof(known_fields) / sizeof(known_fields[0]);
-         i++) {
-        if (known_fields[i].name[0] == first &&
-            gw_span_is(name, known_fields[i].name))
+    for (size_t i = 0; i < count; i++) {
+        if (known_fields[i].len == name.len &&
+            known_fields[i].name[0] == first &&
+            strncasecmp(known_fields[i].name, name.ptr, name.len) == 0)
             return known_fields[i].kind;
     }
     return GW_FIELD_OTHER;

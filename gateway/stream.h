@@ -24,6 +24,7 @@ struct gw_stream;
  * other; the memory lives until the end of the worker's turn. */
 typedef void (*gw_stream_fn)(struct gw_stream *stream);
 
+/* Two of them are in every tunnel: bits, not bools. */
 struct gw_stream {
     struct gw_worker *worker;
     gw_stream_fn on_event;
@@ -32,19 +33,19 @@ struct gw_stream {
     struct gw_stream *next; /* in the worker's ready list or garbage list */
     int fd;                 /* -1 once closed */
     uint32_t sent;          /* bytes the kernel took; wraps around */
-    bool is_readable;
-    bool is_writable;
-    bool has_rdhup;  /* the peer's FIN has arrived: read up to it */
-    bool is_eof;     /* and has been read */
-    bool is_reset;   /* by the peer, or sending failed: writes are dropped,
+    bool is_readable : 1;
+    bool is_writable : 1;
+    bool has_rdhup : 1;  /* the peer's FIN has arrived: read up to it */
+    bool is_eof : 1;     /* and has been read */
+    bool is_reset : 1;   /* by the peer, or sending failed: writes are dropped,
                         what was received before can still be read */
-    bool is_aborted; /* a failed send was told of the reset: the kernel will
+    bool is_aborted : 1; /* a failed send was told of the reset: the kernel will
                         not tell a read of it again */
-    bool is_broken;  /* and reading failed too */
-    bool is_corked;  /* writes are held back until gw_stream_uncork */
-    bool is_shut;    /* our FIN follows the unsent bytes, or was sent */
-    bool is_fin_sent;
-    bool is_ready; /* stands in the worker's ready list */
+    bool is_broken : 1;  /* and reading failed too */
+    bool is_corked : 1;  /* writes are held back until gw_stream_uncork */
+    bool is_shut : 1;    /* our FIN follows the unsent bytes, or was sent */
+    bool is_fin_sent : 1;
+    bool is_ready : 1; /* stands in the worker's ready list */
 };
 
 enum {

@@ -26,10 +26,10 @@ enum tunnel_state {
 
 struct tunnel;
 
-/* The binding of a websocket-only session: lives until the store answers. */
+/* What a websocket-only session needs until it is bound. */
 struct ws_binding {
     struct gw_bind bind;
-    struct tunnel *tunnel;
+    struct gw_peer peer;
 };
 
 /* Every idle client costs one of these and two streams: keep it small. */
@@ -48,7 +48,6 @@ struct tunnel {
     char *sid; /* NULL: none known */
     uint32_t ping_interval_ms;
     uint32_t ping_timeout_ms;
-    struct gw_peer peer;
     uint32_t sent_mark;  /* bytes sent when ENDING's timer was started */
     uint16_t close_code; /* still to be sent at a frame boundary */
     uint16_t sid_len;
@@ -196,7 +195,7 @@ static void bind_session(struct tunnel *tunnel, const struct eio_open *open)
     struct gw_binding binding = {
         .backend = tunnel->backend,
         .open = open,
-        .peer = &tunnel->peer,
+        .peer = &tunnel->binding->peer,
         .path = eio_span_of(tunnel->worker->config->paths[0]),
         .host = eio_span_of("sidgate"),
         .transport = STORE_TRANSPORT_WEBSOCKET,
@@ -204,9 +203,6 @@ static void bind_session(struct tunnel *tunnel, const struct eio_open *open)
     };
     tunnel->ping_interval_ms = open->ping_interval_ms;
     tunnel->ping_timeout_ms = open->ping_timeout_ms;
-    tunnel->binding = calloc(1, sizeof(*tunnel->binding));
-    if (tunnel->binding == NULL)
-        return;
     tunnel->binding->bind.done = on_bound;
     tunnel->binding->bind.arg = tunnel;
     gw_affinity_bind(tunnel->worker, &tunnel->binding->bind, &binding);
@@ -219,6 +215,7 @@ static void learn(struct tunnel *tunnel, struct eio_span bytes)
     if (tunnel->first != NULL) {
         if (!gw_buf_append(&tunnel->first, bytes.ptr, bytes.len)) {
             tunnel->is_learning = false;
+            free_binding(tunnel);
             return;
         }
         bytes.ptr = gw_buf_ptr(tunnel->first);
@@ -232,6 +229,8 @@ static void learn(struct tunnel *tunnel, struct eio_span bytes)
     tunnel->is_learning = false;
     if (result == EIO_DONE && eio_open_parse(payload, &open) == EIO_DONE)
         bind_session(tunnel, &open);
+    else
+        free_binding(tunnel);
     gw_buf_free(&tunnel->first);
 }
 
@@ -376,12 +375,15 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
     tunnel->server = about->backend_stream;
     tunnel->ping_interval_ms = about->session.ping_interval_ms;
     tunnel->ping_timeout_ms = about->session.ping_timeout_ms;
-    tunnel->peer = about->peer;
     tunnel->eio = about->eio;
     /* A second tunnel of an upgraded session proves nothing. */
     tunnel->is_upgrade = about->is_session &&
                          about->session.transport != STORE_TRANSPORT_WEBSOCKET;
-    tunnel->is_learning = about->is_handshake;
+    if (about->is_handshake)
+        tunnel->binding = calloc(1, sizeof(*tunnel->binding));
+    tunnel->is_learning = tunnel->binding != NULL;
+    if (tunnel->is_learning)
+        tunnel->binding->peer = about->peer;
     gw_link_init(&tunnel->link);
     gw_link_add(&worker->tunnels, &tunnel->link);
     gw_count(&worker->metrics.tunnels);

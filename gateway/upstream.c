@@ -107,10 +107,10 @@ static void on_stream_event(struct gw_stream *stream)
         up->user->on_event(up, up->arg);
         return;
     }
-    int error = 0;
-    socklen_t len = sizeof(error);
-    getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    if (error != 0) {
+    if (stream->is_reset) {
+        int error = 0;
+        socklen_t len = sizeof(error);
+        getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len);
         connect_failed(up, failure_of(error));
         return;
     }

@@ -244,7 +244,7 @@ Test(backend, that_answered_again_is_not_spared)
     choose(10, &none, false);
     cr_assert_eq(chosen[0], 0);
     gw_backend_note_connected(backend(0));
-    cr_assert_eq(atomic_load(&backend(0)->refused_at_ms), 0);
+    cr_assert_eq(atomic_load(&backend(0)->failed_at_ms), 0);
     cr_assert_eq(atomic_load(&backend(0)->unreachable_since_ms), 0);
     choose(10, &none, false);
     cr_assert_eq(chosen[0], 5);
