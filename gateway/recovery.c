@@ -62,6 +62,7 @@ struct gw_recovery_table {
     unsigned parked_count;
     unsigned count;
     uint32_t seed;
+    bool is_starting;
 };
 
 static void start_next(struct gw_recovery_table *table);
@@ -302,20 +303,28 @@ static unsigned asking_for(struct gw_recovery_table *table,
     return n;
 }
 
+/* One that is started may conclude at once, which leads back here: the loop
+ * that runs already goes on then, so that the stack does not grow with the
+ * queue. */
 static void start_next(struct gw_recovery_table *table)
 {
-    int scanned = 0;
+    int skipped = 0;
     struct gw_link *at = table->queued.next;
+    if (table->is_starting)
+        return;
+    table->is_starting = true;
     while (at != &table->queued && table->asking_count < ASKING_MAX &&
-           scanned++ < QUEUE_SCAN_MAX) {
+           skipped < QUEUE_SCAN_MAX) {
         struct search *search = GW_CONTAINER(at, struct search, link);
         at = at->next;
-        if (asking_for(table, &search->peer) < ASKING_PER_CLIENT_MAX) {
-            start_asking(search);
-            /* it may have concluded, and moved others */
-            at = table->queued.next;
+        if (asking_for(table, &search->peer) >= ASKING_PER_CLIENT_MAX) {
+            skipped++;
+            continue;
         }
+        start_asking(search);
+        at = table->queued.next; /* others may have come or gone */
     }
+    table->is_starting = false;
 }
 
 static struct search *search_new(struct gw_recovery_table *table,
