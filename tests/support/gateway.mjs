@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import http from 'node:http';
 import { fileURLToPath } from 'node:url';
 
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 const STOP_MS = 40_000;
 const READY_LINE = /^\S+ info ready (.*)$/m;
 const children = new Set();
