@@ -3,29 +3,16 @@
  * than its buffers, and not a byte is lost. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 
 import { fixture } from '../support/fixture.mjs';
 import { arrives, collect, frames, openTunnel, pour }
     from '../support/frames.mjs';
+import { isSanitized, statusBytes } from '../support/process.mjs';
 
 const TOTAL = 100e6;
 const GROWTH_MAX = 2 * 1024 * 1024;
 const STILL_MS = 300;
-
-function statusBytes(pid, name)
-{
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-    const line = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm');
-    return Number(line.exec(status)[1]) * 1024;
-}
-
-/* Sanitizers keep what is freed for a while; they show by their shadow. */
-function isSanitized(pid)
-{
-    return statusBytes(pid, 'VmSize') > 2 ** 40;
-}
 
 function* pieces(total)
 {
