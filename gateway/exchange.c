@@ -93,12 +93,6 @@ void gw_exchange_fail(struct gw_exchange *exchange, int status)
 void gw_exchange_fail_eio(struct gw_exchange *exchange, enum eio_error error)
 {
     struct gw_own_reply reply = {.status = 400, .is_eio = true, .error = error};
-    char origin[512];
-    struct eio_span from = gw_exchange_place(exchange, exchange->places.origin);
-    if (from.len > 0 && from.len <= sizeof(origin)) {
-        memcpy(origin, from.ptr, from.len);
-        reply.origin = (struct eio_span){origin, from.len};
-    }
     if (error == EIO_ERROR_UNKNOWN_SID)
         gw_count(&exchange->worker->metrics.unknown_sid);
     else

@@ -168,8 +168,6 @@ static size_t begin_response(struct gw_exchange *exchange,
     bool is_plain = head->content_encoding.len == 0;
     exchange->is_denial =
         is_plain && (head->status == 400 || head->status == 500);
-    if (exchange->is_get)
-        exchange->scan = (struct eio_close_scan){0};
     if (exchange->route == GW_ROUTE_HANDSHAKE && head->status == 200 &&
         !exchange->is_websocket && kind != GW_BODY_NONE)
         exchange->learn = gw_learn_new(head->content_encoding);
