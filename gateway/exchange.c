@@ -75,8 +75,6 @@ static void answer(struct gw_exchange *exchange, struct gw_own_reply *reply)
     reply->is_head = exchange->is_head;
     reply->is_upgrade = exchange->is_websocket;
     reply->origin = gw_exchange_place(exchange, exchange->places.origin);
-    if (exchange->has_client_fin)
-        reply->closes = true;
     gw_conn_reply(conn, reply);
     gw_exchange_drop(exchange, false);
     gw_conn_next(conn);

@@ -107,9 +107,9 @@ static bool take_body(struct gw_exchange *exchange, size_t head_len,
         return false;
     }
     gw_exchange_enter(exchange, GW_EXCHANGE_RELAY);
+    /* Before the client can act on the answer. */
     if (exchange->response.is_done)
-        gw_exchange_end_session(
-            exchange); /* before the client can act on the answer */
+        gw_exchange_end_session(exchange);
     write_out(exchange, head_len, piece);
     if (!exchange->response.is_done)
         return true;

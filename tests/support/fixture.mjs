@@ -30,6 +30,19 @@ export async function stopCluster({ backends, gateway })
     assert.doesNotMatch(gateway.stderr(), /Sanitizer|runtime error/);
 }
 
+/* A cluster for one test, which ends the gateway itself. */
+export async function withCluster(options, run)
+{
+    const cluster = await startCluster(options);
+    try {
+        await run(cluster);
+    } finally {
+        await cluster.gateway.stop('SIGKILL');
+        for (const backend of cluster.backends)
+            await backend.stop();
+    }
+}
+
 /* Call it first within a describe(). The object that it returns has the
  * members of startCluster() once tests run, and open() for connections that
  * are closed after each test. */
@@ -49,6 +62,23 @@ export function fixture(options = {})
             `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`);
         assert.equal(response.status, 200);
         return response;
+    };
+
+    /* `bytes`, with a request behind them that must not be taken for one, are
+     * answered with one of the `allowed` statuses, and nothing else happens. */
+    cluster.refuses = async (bytes, allowed) => {
+        const wire = await cluster.open();
+        wire.send(bytes);
+        const response = await wire.response();
+        assert.ok(allowed.includes(response.status),
+                  `status ${response.status}`);
+        assert.equal(response.get('connection'), 'close');
+        const { how, bytes: more } = await wire.rest();
+        assert.equal(how, 'fin');
+        assert.equal(more.toString('latin1'), '');
+        await cluster.stillServes('/after');
+        assert.deepEqual(cluster.backend.targets, ['/after']);
+        assert.doesNotMatch(cluster.backend.received, /smuggled/);
     };
 
     /* Ends every connection to a backend, and waits until the gateway has none

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { ok } from '../support/backend.mjs';
 import { engineError, handshakeRequest, newSid, sidRequest, switching,
          upgradeRequest } from '../support/engine.mjs';
-import { fixture, startCluster } from '../support/fixture.mjs';
+import { fixture, withCluster } from '../support/fixture.mjs';
 import { frame, openTunnel, TEXT } from '../support/frames.mjs';
 import { startGateway } from '../support/gateway.mjs';
 import { cpuMs, descriptors, suspend } from '../support/process.mjs';
@@ -22,19 +22,6 @@ const UNKNOWN = '{"code":1,"message":"Session ID unknown"}';
 const OPTIONS = 'OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n';
 const support = (name) =>
     fileURLToPath(new URL(`../support/${name}`, import.meta.url));
-
-/* A cluster for one test, which ends the gateway itself. */
-async function withCluster(options, run)
-{
-    const cluster = await startCluster(options);
-    try {
-        await run(cluster);
-    } finally {
-        await cluster.gateway.stop('SIGKILL');
-        for (const backend of cluster.backends)
-            await backend.stop();
-    }
-}
 
 /* Likewise, before a backend that is none of ours. */
 async function withGateway(backends, args, run)

@@ -65,20 +65,8 @@ describe('malformed chunked request bodies', () => {
     const gateway = fixture();
 
     for (const [name, body, allowed] of CASES) {
-        it(`${name}: ${allowed.join(' or ')}`, async () => {
-            const wire = await gateway.open();
-            wire.send(chunked(body) + NEXT);
-            const response = await wire.response();
-            assert.ok(allowed.includes(response.status),
-                      `status ${response.status}`);
-            assert.equal(response.get('connection'), 'close');
-            const { how, bytes: more } = await wire.rest();
-            assert.equal(how, 'fin');
-            assert.equal(more.toString('latin1'), '');
-            await gateway.stillServes('/after');
-            assert.deepEqual(gateway.backend.targets, ['/after']);
-            assert.doesNotMatch(gateway.backend.received, /smuggled/);
-        });
+        it(`${name}: ${allowed.join(' or ')}`,
+           () => gateway.refuses(chunked(body) + NEXT, allowed));
     }
 });
 

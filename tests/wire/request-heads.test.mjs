@@ -181,20 +181,8 @@ describe('malformed request heads', () => {
     const gateway = fixture();
 
     for (const [name, bytes, allowed] of CASES) {
-        it(`${name}: ${allowed.join(' or ')}`, async () => {
-            const wire = await gateway.open();
-            wire.send(bytes + NEXT);
-            const response = await wire.response();
-            assert.ok(allowed.includes(response.status),
-                      `status ${response.status}`);
-            assert.equal(response.get('connection'), 'close');
-            const { how, bytes: more } = await wire.rest();
-            assert.equal(how, 'fin');
-            assert.equal(more.toString('latin1'), '');
-            await gateway.stillServes('/after');
-            assert.deepEqual(gateway.backend.targets, ['/after']);
-            assert.doesNotMatch(gateway.backend.received, /smuggled/);
-        });
+        it(`${name}: ${allowed.join(' or ')}`,
+           () => gateway.refuses(bytes + NEXT, allowed));
     }
 
     it('are refused as well when they come a byte at a time', async () => {

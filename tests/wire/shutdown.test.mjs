@@ -6,25 +6,12 @@ import { describe, it } from 'node:test';
 
 import { ok } from '../support/backend.mjs';
 import { handshakeRequest, sidRequest } from '../support/engine.mjs';
-import { startCluster } from '../support/fixture.mjs';
+import { withCluster } from '../support/fixture.mjs';
 import { closeFrame, frame, openTunnel, TEXT } from '../support/frames.mjs';
 import { spawnGateway } from '../support/gateway.mjs';
 import { connect, eventually, exchange, gate } from '../support/wire.mjs';
 
 const DONE = { code: 0, signal: null };
-
-/* A cluster for one test, which ends the gateway itself. */
-async function withCluster(options, run)
-{
-    const cluster = await startCluster(options);
-    try {
-        await run(cluster);
-    } finally {
-        await cluster.gateway.stop('SIGKILL');
-        for (const backend of cluster.backends)
-            await backend.stop();
-    }
-}
 
 /* Sends SIGTERM and waits until the gateway has acted on it. Gives
  * {stopped}, the promise of its end. */
