@@ -24,7 +24,7 @@ static void on_timer(struct gw_timer *timer)
     struct gw_conn *conn = GW_CONTAINER(timer, struct gw_conn, timer);
     struct gw_own_reply reply = {.status = 408, .closes = true};
     if (gw_stream_unsent(conn->stream) > 0 &&
-        conn->stream->sent != conn->sent_mark) {
+        gw_stream_taken(conn->stream) != conn->taken_mark) {
         watch_writing(conn); /* slow, but it reads */
         return;
     }
@@ -65,7 +65,7 @@ static void set_timer(struct gw_conn *conn, int64_t after_ms)
 static void watch_writing(struct gw_conn *conn)
 {
     set_timer(conn, conn->worker->config->write_timeout_ms);
-    conn->sent_mark = conn->stream->sent;
+    conn->taken_mark = gw_stream_taken(conn->stream);
     conn->is_writing = true;
 }
 

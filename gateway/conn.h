@@ -42,10 +42,10 @@ struct gw_conn {
     struct gw_timer timer; /* what it means depends on the state */
     enum gw_conn_state state;
     struct gw_peer peer;
-    uint32_t sent_mark; /* stream->sent when the timer was started */
-    bool is_writing;    /* the timer watches a reader's progress */
-    bool must_reset;    /* FLUSH ends in RST */
-    bool closes;        /* after the current response */
+    uint32_t taken_mark; /* gw_stream_taken when the timer was started */
+    bool is_writing;     /* the timer watches a reader's progress */
+    bool must_reset;     /* FLUSH ends in RST */
+    bool closes;         /* after the current response */
 };
 
 /* Takes over an accepted socket. */

@@ -4,8 +4,10 @@
 #include "gateway/worker.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -138,6 +140,14 @@ void gw_stream_write(struct gw_stream *stream, const char *bytes, size_t len)
 {
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
     gw_stream_writev(stream, &piece, 1);
+}
+
+uint32_t gw_stream_taken(const struct gw_stream *stream)
+{
+    int queued = 0;
+    if (stream->fd < 0 || ioctl(stream->fd, SIOCOUTQ, &queued) < 0)
+        return stream->sent;
+    return stream->sent - (uint32_t)queued;
 }
 
 void gw_stream_flush(struct gw_stream *stream)

@@ -73,6 +73,11 @@ static inline size_t gw_stream_unsent(const struct gw_stream *stream)
     return gw_buf_len(stream->out);
 }
 
+/* How many bytes the peer has taken so far; wraps around. The kernel frees its
+ * send buffer in lumps, so that `sent` stands still for seconds with a slow
+ * reader: this asks for what was acknowledged. A system call: for timers. */
+uint32_t gw_stream_taken(const struct gw_stream *stream);
+
 /* Sends what is unsent, as far as the kernel takes it. */
 void gw_stream_flush(struct gw_stream *stream);
 

@@ -48,7 +48,7 @@ struct tunnel {
     char *sid; /* NULL: none known */
     uint32_t ping_interval_ms;
     uint32_t ping_timeout_ms;
-    uint32_t sent_mark;  /* bytes sent when ENDING's timer was started */
+    uint32_t taken_mark; /* bytes taken when ENDING's timer was started */
     uint16_t close_code; /* still to be sent at a frame boundary */
     uint16_t sid_len;
     uint8_t state;
@@ -113,6 +113,11 @@ static void finish(struct tunnel *tunnel)
     gw_worker_bury_object(worker, &tunnel->grave);
 }
 
+static uint32_t taken(const struct tunnel *tunnel)
+{
+    return gw_stream_taken(tunnel->client) + gw_stream_taken(tunnel->server);
+}
+
 /* The only place where a tunnel changes its state. */
 static void enter(struct tunnel *tunnel, enum tunnel_state state)
 {
@@ -129,7 +134,7 @@ static void enter(struct tunnel *tunnel, enum tunnel_state state)
         set_timer(tunnel, CLOSE_MS);
         break;
     case TUNNEL_ENDING:
-        tunnel->sent_mark = tunnel->client->sent + tunnel->server->sent;
+        tunnel->taken_mark = taken(tunnel);
         set_timer(tunnel, END_MS);
         break;
     case TUNNEL_CLOSED:
@@ -154,11 +159,11 @@ static void touch(struct tunnel *tunnel)
 static void on_timer(struct gw_timer *timer)
 {
     struct tunnel *tunnel = GW_CONTAINER(timer, struct tunnel, timer);
-    uint32_t sent = tunnel->client->sent + tunnel->server->sent;
     if (tunnel->state == TUNNEL_OPEN) {
         touch(tunnel);
         enter(tunnel, TUNNEL_OPEN);
-    } else if (tunnel->state == TUNNEL_ENDING && sent != tunnel->sent_mark) {
+    } else if (tunnel->state == TUNNEL_ENDING &&
+               taken(tunnel) != tunnel->taken_mark) {
         enter(tunnel, TUNNEL_ENDING); /* there was progress */
     } else {
         enter(tunnel, TUNNEL_CLOSED);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Slow is not dead: what makes progress is not cut by a timer. */
+
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { describe, it } from 'node:test';
+
+import { newSid, openPacket, switching, upgradeRequest }
+    from '../support/engine.mjs';
+import { withCluster } from '../support/fixture.mjs';
+import { frame, TEXT } from '../support/frames.mjs';
+import { connect } from '../support/wire.mjs';
+
+const TOTAL = 6e6;
+const STEP = 65536;
+const STEP_MS = 60;
+
+/* Reads at a steady pace, about 1 MB a second, to the end. */
+async function readSlowly(socket)
+{
+    let count = 0;
+    let isOver = false;
+    socket.on('error', () => (isOver = true));
+    socket.on('end', () => (isOver = true));
+    for (let piece; !isOver && count < TOTAL;) {
+        await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+        piece = socket.read(STEP) ?? socket.read();
+        count += piece?.length ?? 0;
+    }
+    return count;
+}
+
+describe('slow', () => {
+    /* The kernel frees its buffer in lumps that take longer than the limit
+     * at this pace. */
+    it('a steady reader outlives --write-timeout', () => withCluster(
+        { args: ['--write-timeout', '400ms'] }, async (c) => {
+            c.backend.handler = (request, wire) => {
+                wire.taken = true;
+                wire.send(`HTTP/1.1 200 OK\r\nContent-Length: ${TOTAL}\r\n\r\n`);
+                wire.send(Buffer.alloc(TOTAL, 'x'));
+            };
+            const socket = net.connect(c.port, '127.0.0.1');
+            socket.write('GET /x HTTP/1.1\r\nHost: h\r\n\r\n');
+            assert.ok(await readSlowly(socket) >= TOTAL);
+            socket.destroy();
+        }));
+
+    it('a first frame that comes late does not put off a shutdown', () =>
+        withCluster({ args: ['--shutdown-timeout', '20s'] }, async (c) => {
+            let upstream;
+            c.backend.handler = (request, wire) => {
+                wire.taken = true;
+                upstream = wire;
+                wire.send(switching(request));
+            };
+            const client = await connect(c.port);
+            client.send(upgradeRequest());
+            await client.head();
+            const start = Date.now();
+            const stopped = c.gateway.stop();
+            await client.until(() => client.buffer.length >= 4, 'close frame');
+            upstream.send(frame(TEXT, openPacket(newSid())));
+            await stopped;
+            assert.ok(Date.now() - start < 10_000, 'it waited');
+            client.destroy();
+        }));
+});
