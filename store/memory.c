@@ -6,65 +6,36 @@
  * there is none left, it takes over the place of an expired entry, whichever
  * shard holds it. Two shards are never locked at once.
  */
-#include "store/memory.h"
-
-#include "store/shard.h"
+#include "store/memory_private.h"
 #include "store/siphash.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 enum {
-    SHARD_COUNT = 64,
-    SHARD_SHIFT = 58,   /* the top six bits of the hash choose the shard */
+    PART_SHIFT = 58,    /* the top six bits of the hash choose the part */
     EXPIRE_BATCH = 256, /* entries freed under one lock */
     EXPIRE_MAX = 4096,  /* entries freed in one call of store_memory_expire */
     EXPIRE_PER_PUT = 2, /* more than one, so that puts alone catch up */
+    ROOM_TRIES = 4,
 };
 
 #define ENTRIES_MAX ((size_t)1 << 31)
 #define LIFE_MS_MAX ((int64_t)30 * 24 * 3600 * 1000)
 
-struct part {
-    _Alignas(64) pthread_mutex_t lock;
-    _Atomic int64_t due_ms; /* when the first entry expires; a hint that is
-                               read without the lock */
-    struct store_shard shard;
-};
-
-struct store_memory {
-    struct part parts[SHARD_COUNT];
-    struct store_memory_options opts;
-    uint64_t hash_key[2];
-    _Atomic size_t count; /* places taken */
-    _Atomic unsigned next_expire;
-};
-
-struct client {
-    struct store store;
-    struct store_memory *memory;
-};
-
 /* What a lookup of one key works on. */
 struct place {
-    struct part *part;
+    struct store_memory_part *part;
     uint32_t hash;
 };
-
-static struct store_memory *memory_of(struct store *store)
-{
-    return ((struct client *)(void *)store)->memory;
-}
 
 static struct place find_place(struct store_memory *memory,
                                struct store_key key)
 {
     uint64_t hash = store_siphash(memory->hash_key, key.ptr, key.len);
 
-    return (struct place){&memory->parts[hash >> SHARD_SHIFT], (uint32_t)hash};
+    return (struct place){&memory->parts[hash >> PART_SHIFT], (uint32_t)hash};
 }
 
 static int64_t clamp_life(int64_t life_ms)
@@ -80,7 +51,7 @@ static int64_t clock_now(const struct store_memory *memory)
 }
 
 /* Before the lock is released, the hint is brought up to date. */
-static void part_unlock(struct part *part)
+static void part_unlock(struct store_memory_part *part)
 {
     const struct store_entry *first = store_shard_first(&part->shard);
     int64_t due_ms = first != NULL ? first->expires_ms : INT64_MAX;
@@ -89,17 +60,17 @@ static void part_unlock(struct part *part)
     pthread_mutex_unlock(&part->lock);
 }
 
-static bool is_due(struct part *part, int64_t now_ms)
+static bool is_due(struct store_memory_part *part, int64_t now_ms)
 {
     return atomic_load_explicit(&part->due_ms, memory_order_relaxed) <= now_ms;
 }
 
-static void count_backend(const struct store_memory *memory,
-                          const struct store_entry *entry, int delta)
+static void count_entry(const struct store_memory *memory,
+                        const struct store_entry *entry, int delta)
 {
     if (memory->opts.on_count != NULL)
         memory->opts.on_count(memory->opts.count_arg, entry->backend->text,
-                              delta);
+                              entry->gateway->text, delta);
 }
 
 /* Places */
@@ -124,8 +95,9 @@ static void give_places(struct store_memory *memory, size_t count)
 
 /* Frees up to `max` expired entries of a locked part; their places stay
  * taken and are the caller's. */
-static size_t drop_expired(struct store_memory *memory, struct part *part,
-                           int64_t now_ms, size_t max)
+static size_t drop_expired(struct store_memory *memory,
+                           struct store_memory_part *part, int64_t now_ms,
+                           size_t max)
 {
     size_t freed = 0;
 
@@ -133,7 +105,7 @@ static size_t drop_expired(struct store_memory *memory, struct part *part,
         struct store_entry *first = store_shard_first(&part->shard);
         if (first == NULL || first->expires_ms > now_ms)
             break;
-        count_backend(memory, first, -1);
+        count_entry(memory, first, -1);
         store_shard_remove(&part->shard, first);
         freed++;
     }
@@ -145,8 +117,8 @@ static bool reclaim_place(struct store_memory *memory)
 {
     int64_t now_ms = clock_now(memory);
 
-    for (size_t i = 0; i < SHARD_COUNT; i++) {
-        struct part *part = &memory->parts[i];
+    for (size_t i = 0; i < STORE_MEMORY_PARTS; i++) {
+        struct store_memory_part *part = &memory->parts[i];
 
         if (!is_due(part, now_ms))
             continue;
@@ -159,29 +131,45 @@ static bool reclaim_place(struct store_memory *memory)
     return false;
 }
 
+/* Takes over the place of the entry of a cache that expires first in `part`,
+ * or in the next part that has any. */
+static bool evict_place(struct store_memory *memory,
+                        struct store_memory_part *part)
+{
+    size_t start = (size_t)(part - memory->parts);
+    bool is_gone = false;
+
+    for (size_t i = 0; i < STORE_MEMORY_PARTS && !is_gone; i++) {
+        part = &memory->parts[(start + i) % STORE_MEMORY_PARTS];
+        pthread_mutex_lock(&part->lock);
+        is_gone = drop_expired(memory, part, INT64_MAX, 1) > 0;
+        part_unlock(part);
+    }
+    return is_gone;
+}
+
+/* A place at the bound. */
+static bool make_room(struct store_memory *memory,
+                      struct store_memory_part *part)
+{
+    if (reclaim_place(memory))
+        return true;
+    /* Other threads may hold the places of entries that they have yet to
+     * insert: only under a bound of a few entries is a second try needed. */
+    for (int i = 0; memory->opts.is_cache && i < ROOM_TRIES; i++) {
+        if (evict_place(memory, part) || take_place(memory))
+            return true;
+    }
+    return false;
+}
+
 /* The operations */
 
-/* What becomes of a call, kept until the lock is released. */
-struct outcome {
-    enum store_status status;
-    struct store_record record;
-    int64_t life_ms;
-};
-
-static void outcome_read(struct outcome *outcome,
+static void outcome_read(struct store_memory_outcome *outcome,
                          const struct store_entry *entry, int64_t now_ms)
 {
     store_entry_read(entry, &outcome->record);
     outcome->life_ms = entry->expires_ms - now_ms;
-}
-
-static void finish(struct store_request *request, const struct outcome *outcome)
-{
-    bool has_record = outcome->life_ms > 0;
-
-    request->pending = NULL;
-    request->done(request, outcome->status,
-                  has_record ? &outcome->record : NULL, outcome->life_ms);
 }
 
 /* The live entry of `key` in a locked part. */
@@ -199,19 +187,10 @@ static bool is_bound_to(const struct store_entry *entry, const char *backend)
     return backend != NULL && strcmp(entry->backend->text, backend) == 0;
 }
 
-struct put {
-    struct store_key key;
-    const struct store_record *record;
-    const char *replaces;
-    int64_t life_ms;
-    int64_t now_ms;
-    struct store_entry *entry; /* NULL once the map has it */
-    bool has_place;
-};
-
 /* Puts the new entry in the stead of `old`, if there is one. */
 static enum store_status put_entry(struct store_memory *memory,
-                                   struct part *part, struct put *put,
+                                   struct store_memory_part *part,
+                                   struct store_memory_put *put,
                                    struct store_entry *old)
 {
     if (old == NULL && !put->has_place)
@@ -224,10 +203,11 @@ static enum store_status put_entry(struct store_memory *memory,
 
     if (old == NULL)
         put->has_place = false;
-    if (old == NULL || old->backend != put->entry->backend) {
+    if (old == NULL || old->backend != put->entry->backend ||
+        old->gateway != put->entry->gateway) {
         if (old != NULL)
-            count_backend(memory, old, -1);
-        count_backend(memory, put->entry, 1);
+            count_entry(memory, old, -1);
+        count_entry(memory, put->entry, 1);
     }
     if (old != NULL)
         store_shard_remove(&part->shard, old);
@@ -238,13 +218,14 @@ static enum store_status put_entry(struct store_memory *memory,
 }
 
 static void put_locked(struct store_memory *memory, struct place place,
-                       struct put *put, struct outcome *outcome)
+                       struct store_memory_put *put,
+                       struct store_memory_outcome *outcome)
 {
     struct store_entry *old =
         store_shard_find(&place.part->shard, place.hash, put->key);
 
     put->now_ms = clock_now(memory);
-    if (old != NULL && old->expires_ms > put->now_ms &&
+    if (old != NULL && !put->is_forced && old->expires_ms > put->now_ms &&
         !is_bound_to(old, put->record->backend) &&
         !is_bound_to(old, put->replaces)) {
         outcome->status = STORE_CONFLICT;
@@ -254,125 +235,121 @@ static void put_locked(struct store_memory *memory, struct place place,
     outcome->status = put_entry(memory, place.part, put, old);
 }
 
-static void memory_put(struct store *store, struct store_request *request,
-                       struct store_key key, const struct store_record *record,
-                       const char *replaces, int64_t life_ms)
+void store_memory_bind(struct store_memory *memory,
+                       struct store_memory_put *put,
+                       struct store_memory_outcome *outcome)
 {
-    struct store_memory *memory = memory_of(store);
-    struct place place = find_place(memory, key);
-    struct outcome outcome = {.status = STORE_UNAVAILABLE};
-    struct put put = {
-        .key = key,
-        .record = record,
-        .replaces = replaces,
-        .life_ms = clamp_life(life_ms),
-        .entry = store_entry_new(key, place.hash, record),
-    };
+    struct place place = find_place(memory, put->key);
 
-    if (put.entry != NULL) {
+    *outcome = (struct store_memory_outcome){.status = STORE_UNAVAILABLE};
+    put->life_ms = clamp_life(put->life_ms);
+    put->entry = store_entry_new(put->key, place.hash, put->record);
+    if (put->entry == NULL)
+        return;
+    put->entry->mark = put->mark;
+    pthread_mutex_lock(&place.part->lock);
+    put_locked(memory, place, put, outcome);
+    part_unlock(place.part);
+    if (outcome->status == STORE_FULL && make_room(memory, place.part)) {
+        put->has_place = true;
         pthread_mutex_lock(&place.part->lock);
-        put_locked(memory, place, &put, &outcome);
+        put_locked(memory, place, put, outcome);
         part_unlock(place.part);
     }
-    if (outcome.status == STORE_FULL && reclaim_place(memory)) {
-        put.has_place = true;
-        pthread_mutex_lock(&place.part->lock);
-        put_locked(memory, place, &put, &outcome);
-        part_unlock(place.part);
-    }
-    if (put.has_place)
+    if (put->has_place)
         give_places(memory, 1);
-    free(put.entry);
-    finish(request, &outcome);
+    free(put->entry);
 }
 
-static void memory_get(struct store *store, struct store_request *request,
-                       struct store_key key)
+void store_memory_look_up(struct store_memory *memory, struct store_key key,
+                          struct store_memory_outcome *outcome)
 {
-    struct store_memory *memory = memory_of(store);
     struct place place = find_place(memory, key);
-    struct outcome outcome = {.status = STORE_NOT_FOUND};
 
+    *outcome = (struct store_memory_outcome){.status = STORE_NOT_FOUND};
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
     const struct store_entry *entry = find_live(place, key, now_ms);
     if (entry != NULL) {
-        outcome.status = STORE_OK;
-        outcome_read(&outcome, entry, now_ms);
+        outcome->status = STORE_OK;
+        outcome_read(outcome, entry, now_ms);
     }
     part_unlock(place.part);
-    finish(request, &outcome);
 }
 
-static void memory_touch(struct store *store, struct store_request *request,
-                         struct store_key key,
-                         const struct store_record *record, int64_t life_ms)
+/* Without memory for a new name the gateway stays as it was: the entry's life
+ * matters more. */
+static void change_gateway(const struct store_memory *memory,
+                           struct store_shard *shard, struct store_entry *entry,
+                           const struct store_record *record)
 {
-    struct store_memory *memory = memory_of(store);
-    struct place place = find_place(memory, key);
-    struct outcome outcome = {.status = STORE_NOT_FOUND};
+    size_t size = sizeof(record->gateway);
 
+    if (record->gateway[0] == '\0' ||
+        strncmp(entry->gateway->text, record->gateway, size - 1) == 0)
+        return;
+    count_entry(memory, entry, -1);
+    store_shard_set_gateway(shard, entry, record);
+    count_entry(memory, entry, 1);
+}
+
+void store_memory_refresh(struct store_memory *memory, struct store_key key,
+                          const struct store_record *record, int64_t life_ms,
+                          struct store_memory_outcome *outcome)
+{
+    struct place place = find_place(memory, key);
+
+    *outcome = (struct store_memory_outcome){.status = STORE_NOT_FOUND};
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
     struct store_entry *entry = find_live(place, key, now_ms);
     if (entry != NULL && is_bound_to(entry, record->backend)) {
         entry->seen_ms = record->seen_ms;
         entry->transport = record->transport;
+        change_gateway(memory, &place.part->shard, entry, record);
         store_shard_renew(&place.part->shard, entry,
                           now_ms + clamp_life(life_ms));
-        outcome.status = STORE_OK;
+        outcome->status = STORE_OK;
     } else if (entry != NULL) {
-        outcome.status = STORE_CONFLICT;
-        outcome_read(&outcome, entry, now_ms);
+        outcome->status = STORE_CONFLICT;
+        outcome_read(outcome, entry, now_ms);
     }
     part_unlock(place.part);
-    finish(request, &outcome);
 }
 
-static void memory_remove(struct store *store, struct store_request *request,
-                          struct store_key key, const char *backend)
+void store_memory_unbind(struct store_memory *memory, struct store_key key,
+                         const char *backend,
+                         struct store_memory_outcome *outcome)
 {
-    struct store_memory *memory = memory_of(store);
     struct place place = find_place(memory, key);
-    struct outcome outcome = {.status = STORE_NOT_FOUND};
 
+    *outcome = (struct store_memory_outcome){.status = STORE_NOT_FOUND};
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
     struct store_entry *entry = find_live(place, key, now_ms);
-    if (entry != NULL && is_bound_to(entry, backend)) {
-        count_backend(memory, entry, -1);
+    if (entry != NULL && (backend == NULL || is_bound_to(entry, backend))) {
+        count_entry(memory, entry, -1);
         store_shard_remove(&place.part->shard, entry);
         give_places(memory, 1);
-        outcome.status = STORE_OK;
+        outcome->status = STORE_OK;
     } else if (entry != NULL) {
-        outcome.status = STORE_CONFLICT;
-        outcome_read(&outcome, entry, now_ms);
+        outcome->status = STORE_CONFLICT;
+        outcome_read(outcome, entry, now_ms);
     }
     part_unlock(place.part);
-    finish(request, &outcome);
 }
 
-/* Every call has completed when it returns: there is nothing to cancel. */
-static void memory_cancel(struct store *store, struct store_request *request)
+void store_memory_mark(struct store_memory *memory, struct store_key key,
+                       uint8_t mark)
 {
-    (void)store;
-    (void)request;
-}
+    struct place place = find_place(memory, key);
 
-static void memory_close(struct store *store)
-{
-    free(store);
+    pthread_mutex_lock(&place.part->lock);
+    struct store_entry *entry = find_live(place, key, clock_now(memory));
+    if (entry != NULL)
+        entry->mark = mark;
+    part_unlock(place.part);
 }
-
-static const struct store_ops memory_ops = {
-    .name = "memory",
-    .put = memory_put,
-    .get = memory_get,
-    .touch = memory_touch,
-    .remove = memory_remove,
-    .cancel = memory_cancel,
-    .close = memory_close,
-};
 
 /* The map */
 
@@ -395,22 +372,11 @@ struct store_memory *store_memory_new(const struct store_memory_options *opts)
         free(memory);
         return NULL;
     }
-    for (size_t i = 0; i < SHARD_COUNT; i++) {
+    for (size_t i = 0; i < STORE_MEMORY_PARTS; i++) {
         pthread_mutex_init(&memory->parts[i].lock, NULL);
         atomic_init(&memory->parts[i].due_ms, INT64_MAX);
     }
     return memory;
-}
-
-struct store *store_memory_client(struct store_memory *memory)
-{
-    struct client *client = malloc(sizeof(*client));
-
-    if (client == NULL)
-        return NULL;
-    client->store.ops = &memory_ops;
-    client->memory = memory;
-    return &client->store;
 }
 
 size_t store_memory_expire(struct store_memory *memory)
@@ -420,8 +386,9 @@ size_t store_memory_expire(struct store_memory *memory)
     int64_t now_ms = clock_now(memory);
     size_t freed = 0;
 
-    for (unsigned i = 0; i < SHARD_COUNT && freed < EXPIRE_MAX; i++) {
-        struct part *part = &memory->parts[(first + i) % SHARD_COUNT];
+    for (unsigned i = 0; i < STORE_MEMORY_PARTS && freed < EXPIRE_MAX; i++) {
+        struct store_memory_part *part =
+            &memory->parts[(first + i) % STORE_MEMORY_PARTS];
 
         if (!is_due(part, now_ms))
             continue;
@@ -442,13 +409,13 @@ size_t store_memory_count(const struct store_memory *memory)
 
 void store_memory_clear(struct store_memory *memory)
 {
-    for (size_t i = 0; i < SHARD_COUNT; i++) {
-        struct part *part = &memory->parts[i];
+    for (size_t i = 0; i < STORE_MEMORY_PARTS; i++) {
+        struct store_memory_part *part = &memory->parts[i];
 
         pthread_mutex_lock(&part->lock);
         size_t count = part->shard.count;
         for (size_t j = 0; j < count; j++)
-            count_backend(memory, part->shard.heap[j].entry, -1);
+            count_entry(memory, part->shard.heap[j].entry, -1);
         store_shard_clear(&part->shard);
         part_unlock(part);
         give_places(memory, count);
@@ -456,8 +423,8 @@ void store_memory_clear(struct store_memory *memory)
 }
 
 /* False when `each` wants no more. */
-static bool list_part(struct part *part, int64_t now_ms, store_list_fn each,
-                      void *arg)
+static bool list_part(struct store_memory_part *part, int64_t now_ms,
+                      store_list_fn each, void *arg)
 {
     for (size_t i = 0; i < part->shard.count; i++) {
         const struct store_entry *entry = part->shard.heap[i].entry;
@@ -478,8 +445,8 @@ void store_memory_list(struct store_memory *memory, store_list_fn each,
 {
     bool wants_more = true;
 
-    for (size_t i = 0; i < SHARD_COUNT && wants_more; i++) {
-        struct part *part = &memory->parts[i];
+    for (size_t i = 0; i < STORE_MEMORY_PARTS && wants_more; i++) {
+        struct store_memory_part *part = &memory->parts[i];
 
         pthread_mutex_lock(&part->lock);
         wants_more = list_part(part, clock_now(memory), each, arg);
@@ -491,7 +458,7 @@ void store_memory_free(struct store_memory *memory)
 {
     if (memory == NULL)
         return;
-    for (size_t i = 0; i < SHARD_COUNT; i++) {
+    for (size_t i = 0; i < STORE_MEMORY_PARTS; i++) {
         store_shard_clear(&memory->parts[i].shard);
         pthread_mutex_destroy(&memory->parts[i].lock);
     }

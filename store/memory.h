@@ -19,12 +19,17 @@ struct store_memory_options {
     int64_t (*now_ms)(void *arg); /* monotonic clock; called by any
                                     thread, also under a shard's lock */
     void *now_arg;
-    /* Told of every entry that leaves the map or changes its backend, and of
-     * every new one, so that the owner can count sessions by backend:
-     * delta is +1 or -1. Runs under a shard's lock: it must not call the
-     * store. May be NULL. */
-    void (*on_count)(void *arg, const char *backend, int delta);
+    /* Told of every entry that leaves the map or changes its backend or
+     * gateway, and of every new one, so that the owner can count sessions by
+     * backend: delta is +1 or -1. Runs under a shard's lock: it must not call
+     * the store. May be NULL. */
+    void (*on_count)(void *arg, const char *backend, const char *gateway,
+                     int delta);
     void *count_arg;
+    /* The map is a cache of another store: at the bound an expired entry gives
+     * way to a new one, or else the entry of a shard (the new one's, unless it
+     * is empty) that expires first; there is no STORE_FULL. */
+    bool is_cache;
 };
 
 struct store_memory;
@@ -53,5 +58,58 @@ void store_memory_list(struct store_memory *memory, store_list_fn each,
                        void *arg);
 
 void store_memory_free(struct store_memory *memory);
+
+/* ---- the map as a cache of another store ----
+ *
+ * Every entry has a mark: the number of the round in which it was last known
+ * to be in the other store; 0 for never. All of these are thread-safe and
+ * never wait for more than a shard's lock. */
+
+/* Binds `key` whatever it was bound to. False when memory is short (or the map
+ * is full and no cache): then nothing is bound. */
+bool store_memory_set(struct store_memory *memory, struct store_key key,
+                      const struct store_record *record, int64_t life_ms,
+                      uint8_t mark);
+
+/* False when there is no live entry. */
+bool store_memory_find(struct store_memory *memory, struct store_key key,
+                       struct store_record *record, int64_t *life_ms);
+
+/* As store_touch, which see. False when there is no live entry that is bound to
+ * record->backend. */
+bool store_memory_renew(struct store_memory *memory, struct store_key key,
+                        const struct store_record *record, int64_t life_ms);
+
+/* Removes the entry if it is bound to `backend` (NULL: to any). */
+bool store_memory_drop(struct store_memory *memory, struct store_key key,
+                       const char *backend);
+
+/* Sets the mark of the entry, if there is one. */
+void store_memory_mark(struct store_memory *memory, struct store_key key,
+                       uint8_t mark);
+
+struct store_memory_item {
+    char key[STORE_KEY_MAX];
+    size_t key_len;
+    struct store_record record;
+    int64_t life_ms;
+};
+
+/* Where a walk stands; all zero is the start. The rest is cache.c's. */
+struct store_memory_walk {
+    bool is_done; /* every entry has been looked at */
+    unsigned part;
+    size_t index;
+    size_t depth;
+};
+
+/* Walks on, and copies up to `max` live entries whose mark is not `mark`;
+ * looks at no more than 1024 entries under one lock and 4096 in one call, so
+ * that few or none may come back before the walk is done. Entries that come
+ * during the walk may be missed, and any met twice; with a `max` of 16 or more
+ * those that were there before are missed only where the map shrinks. */
+size_t store_memory_collect(struct store_memory *memory,
+                            struct store_memory_walk *walk, uint8_t mark,
+                            struct store_memory_item *items, size_t max);
 
 #endif

@@ -278,6 +278,7 @@ struct store_entry *store_entry_new(struct store_key key, uint32_t hash,
     entry->client_len = (uint8_t)client_len;
     entry->eio = record->eio;
     entry->transport = record->transport;
+    entry->mark = 0;
     memcpy(entry->bytes, key.ptr, key.len);
     memcpy(entry->bytes + key.len, record->client, client_len);
     return entry;
@@ -358,6 +359,19 @@ void store_shard_renew(struct store_shard *shard, struct store_entry *entry,
     entry->expires_ms = expires_ms;
     heap_settle(shard, entry->heap_index,
                 (struct store_heap_slot){expires_ms, entry});
+}
+
+void store_shard_set_gateway(struct store_shard *shard,
+                             struct store_entry *entry,
+                             const struct store_record *record)
+{
+    struct store_name *name =
+        name_take(shard, record->gateway, sizeof(record->gateway));
+
+    if (name == NULL)
+        return;
+    name_drop(shard, entry->gateway);
+    entry->gateway = name;
 }
 
 struct store_entry *store_shard_first(const struct store_shard *shard)

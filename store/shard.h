@@ -32,6 +32,7 @@ struct store_entry {
     uint8_t client_len;
     uint8_t eio;
     uint8_t transport;
+    uint8_t mark;
     char bytes[]; /* the key, then the client's address, no NULs between */
 };
 
@@ -80,6 +81,12 @@ void store_shard_remove(struct store_shard *shard, struct store_entry *entry);
 
 void store_shard_renew(struct store_shard *shard, struct store_entry *entry,
                        int64_t expires_ms);
+
+/* Gives the entry the gateway of `record`. Without memory it stays as it was.
+ */
+void store_shard_set_gateway(struct store_shard *shard,
+                             struct store_entry *entry,
+                             const struct store_record *record);
 
 /* The entry that expires first; NULL when the shard is empty. */
 struct store_entry *store_shard_first(const struct store_shard *shard);

@@ -22,7 +22,7 @@ enum {
     STORE_KEY_MAX = 256,    /* bytes of a sid; any byte values */
     STORE_BACKEND_MAX = 64, /* bytes of a backend id with its NUL */
     STORE_CLIENT_MAX = 48,  /* a client's address as text with its NUL */
-    STORE_GATEWAY_MAX = 64, /* a replica's id with its NUL */
+    STORE_GATEWAY_MAX = 80, /* a replica's id with its NUL */
 };
 
 enum store_status {
@@ -127,8 +127,8 @@ static inline void store_get(struct store *store, struct store_request *request,
     store->ops->get(store, request, key);
 }
 
-/* Renews the life of `key` and its transport and seen fields, if it is bound
- * to record->backend. */
+/* Renews the life of `key` and its transport, seen and (unless empty) gateway
+ * fields, if it is bound to record->backend. */
 static inline void store_touch(struct store *store,
                                struct store_request *request,
                                struct store_key key,

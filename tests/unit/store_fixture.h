@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BACKENDS = 4 };
+enum { BACKENDS = 4, GATEWAYS = 8 };
 
 static _Atomic int64_t clock_ms;
-static _Atomic int counts[BACKENDS]; /* of "n0" to "n3" */
+static _Atomic int counts[BACKENDS];         /* of "n0" to "n3" */
+static _Atomic int gateway_counts[GATEWAYS]; /* by gateway_index() */
 static struct store_memory *memory;
 static struct store *store;
 
@@ -33,10 +34,18 @@ static int64_t read_clock(void *arg)
     return clock_ms;
 }
 
-static void count(void *arg, const char *backend, int delta)
+/* "gw-a" is 1, "gw-b" is 2 and so on. */
+static size_t gateway_index(const char *gateway)
+{
+    return (size_t)gateway[strlen(gateway) - 1] % GATEWAYS;
+}
+
+static void count(void *arg, const char *backend, const char *gateway,
+                  int delta)
 {
     (void)arg;
     counts[backend[1] - '0'] += delta;
+    gateway_counts[gateway_index(gateway)] += delta;
 }
 
 static void on_done(struct store_request *request, enum store_status status,
@@ -54,20 +63,27 @@ static void on_done(struct store_request *request, enum store_status status,
 
 static struct store_request request = {.done = on_done, .arg = &result};
 
-static inline void open_store(size_t max_entries)
+static inline void open_map(size_t max_entries, bool is_cache)
 {
     const struct store_memory_options opts = {
         .max_entries = max_entries,
         .now_ms = read_clock,
         .on_count = count,
+        .is_cache = is_cache,
     };
 
     clock_ms = 1000;
     memset(counts, 0, sizeof(counts));
+    memset(gateway_counts, 0, sizeof(gateway_counts));
     memory = store_memory_new(&opts);
     cr_assert_not_null(memory);
     store = store_memory_client(memory);
     cr_assert_not_null(store);
+}
+
+static inline void open_store(size_t max_entries)
+{
+    open_map(max_entries, false);
 }
 
 static inline void close_store(void)
@@ -90,6 +106,14 @@ static inline struct store_record record_of(const char *backend)
     };
 
     snprintf(record.backend, sizeof(record.backend), "%s", backend);
+    return record;
+}
+
+static inline struct store_record with_gateway(struct store_record record,
+                                               const char *gateway)
+{
+    memset(record.gateway, 0, sizeof(record.gateway));
+    snprintf(record.gateway, sizeof(record.gateway), "%s", gateway);
     return record;
 }
 

@@ -60,11 +60,11 @@ Test(options, defaults)
     cr_expect_str_eq(config.paths[1], "/engine.io/");
     cr_expect_eq(config.source_count, 0);
     cr_expect_eq(config.admin.addr_len, 0);
-    cr_expect_str_eq(config.store_url, "memory");
     cr_expect_neq(config.gateway_name[0], '\0');
     cr_expect(config.workers >= 1 && config.workers <= 64);
     cr_expect_eq(config.balance, GW_BALANCE_LEAST_SESSIONS);
     cr_expect_eq(config.recovery, GW_RECOVERY_PROBE);
+    cr_expect_eq(config.recovery_rate, 50);
     cr_expect_not(config.netty);
     cr_expect_eq(config.log_level, GW_LOG_INFO);
     cr_expect_eq(config.log_format, GW_LOG_TEXT);
@@ -118,6 +118,8 @@ Test(options, values)
         {B1 "--max-head 64K", FIELD(max_head_bytes), 65536},
         {B1 "--max-head 10000", FIELD(max_head_bytes), 10000},
         {B1 "--shutdown-rate 0", FIELD(shutdown_rate), 0},
+        {B1 "--recovery-rate 0", FIELD(recovery_rate), 0},
+        {B1 "--recovery-rate 1000000", FIELD(recovery_rate), 1000000},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -250,6 +252,8 @@ Test(options, bad_values)
         {B1 "--head-timeout 9999999999999999h",
          "--head-timeout: 9999999999999999h is not a time such as 250ms, 10s "
          "or 2m, from 10ms to 1h"},
+        {B1 "--recovery-rate 1000001",
+         "--recovery-rate: 1000001 is not between 0 and 1000000"},
         {B1 "--max-head 1023", "--max-head: 1023 is not between 1k and 64k"},
         {B1 "--max-head 64kb",
          "--max-head: 64kb is not a size such as 512, 64k or 1m, from 1k to "
@@ -259,12 +263,6 @@ Test(options, bad_values)
         {B1 "--balance least",
          "--balance: least is none of least-sessions|round-robin|random-two"},
         {B1 "--netty=yes", "--netty: yes is neither true nor false"},
-        {B1 "--store redis://127.0.0.1:6379/0",
-         "--store: redis://127.0.0.1:6379/0 is not available: this build has "
-         "only the store called memory"},
-        {B1 "--store redis://u:secret@h:1/0",
-         "--store: redis://u:***@h:1/0 is not available: this build has only "
-         "the store called memory"},
         {B1 "--gateway-name a/b",
          "--gateway-name: a/b is not 1 to 63 letters, digits, '.', '_' or "
          "'-'"},

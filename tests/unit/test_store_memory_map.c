@@ -42,7 +42,7 @@ Test(store_memory_map, put_refreshes_the_whole_record)
     close_store();
 }
 
-Test(store_memory_map, touch_changes_only_transport_and_seen)
+Test(store_memory_map, touch_changes_only_what_it_should)
 {
     struct store_record record = record_of("n1");
     struct store_record want = record;
@@ -53,10 +53,35 @@ Test(store_memory_map, touch_changes_only_transport_and_seen)
     record.transport = want.transport = STORE_TRANSPORT_WEBSOCKET;
     record.created_ms = 99;
     snprintf(record.client, sizeof(record.client), "%s", "198.51.100.1");
+    snprintf(record.gateway, sizeof(record.gateway), "%s", "gw-b");
+    want = with_gateway(want, "gw-b");
     store_touch(store, &request, key_of("sid"), &record, 100);
     cr_assert_eq(result.status, STORE_OK);
     cr_assert_eq(get("sid"), STORE_OK);
     cr_expect_arr_eq(&result.record, &want, sizeof(want));
+    cr_expect_eq(gateway_counts[1], 0);
+    cr_expect_eq(gateway_counts[2], 1);
+
+    memset(record.gateway, 0, sizeof(record.gateway));
+    store_touch(store, &request, key_of("sid"), &record, 100);
+    cr_assert_eq(get("sid"), STORE_OK);
+    cr_expect_arr_eq(&result.record, &want, sizeof(want));
+    cr_expect_eq(counts[1], 1);
+    cr_expect_eq(gateway_counts[2], 1);
+    close_store();
+}
+
+Test(store_memory_map, put_counts_a_changed_gateway)
+{
+    struct store_record record = with_gateway(record_of("n1"), "gw-b");
+
+    open_store(8);
+    cr_assert_eq(put("sid", "n1", NULL, 100), STORE_OK);
+    cr_expect_eq(gateway_counts[1], 1);
+    store_put(store, &request, key_of("sid"), &record, NULL, 100);
+    cr_expect_eq(counts[1], 1);
+    cr_expect_eq(gateway_counts[1], 0);
+    cr_expect_eq(gateway_counts[2], 1);
     close_store();
 }
 

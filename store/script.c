@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The Lua scripts that run inside Redis.
+ *
+ * When memory is full Redis refuses a script's first write if it may need
+ * more, but lets go on what has begun to write. So a session that is new must
+ * be written by HSET first, to be refused; one that is there may be renewed,
+ * and a heartbeat (bounded, one for each replica) always goes through.
+ */
+#include "store/script.h"
+
+#include "store/record.h"
+
+#define LUA_NAME(id, name) "'" name "',"
+
+/* Of a hash that another backend holds. */
+#define OTHER_RECORD                                                           \
+    "return {redis.call('HMGET', KEYS[1], unpack({" STORE_RECORD_FIELDS(       \
+        LUA_NAME) "})), redis.call('PTTL', KEYS[1])}\n"
+
+static const char put_script[] =
+    "local key, backend, replaces = KEYS[1], ARGV[1], ARGV[2]\n"
+    "local kind = redis.call('TYPE', key).ok\n"
+    "local result = 1\n"
+    "if kind == 'hash' then\n"
+    "  local owner = redis.call('HGET', key, 'backend')\n"
+    "  if not owner or owner == '' or #owner > 63 or owner:find('%c') then\n"
+    "    result = 3\n"
+    "  elseif owner ~= backend and owner ~= replaces then\n"
+    "    " OTHER_RECORD "  end\n"
+    "elseif kind ~= 'none' then\n"
+    "  result = 2\n"
+    "end\n"
+    "if kind ~= 'none' then\n"
+    "  redis.call('DEL', key)\n"
+    "end\n"
+    "redis.call('HSET', key, unpack(ARGV, 4))\n"
+    "redis.call('PEXPIRE', key, ARGV[3])\n"
+    "return result\n";
+
+/* Begins a script that is for the owner alone. */
+#define FOR_OWNER                                                              \
+    "local owner = redis.pcall('HGET', KEYS[1], 'backend')\n"                  \
+    "if type(owner) ~= 'string' then\n"                                        \
+    "  return 0\n"                                                             \
+    "end\n"                                                                    \
+    "if owner ~= ARGV[1] then\n"                                               \
+    "  " OTHER_RECORD "end\n"
+
+static const char touch_script[] =
+    FOR_OWNER "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+              "redis.pcall('HSET', KEYS[1], unpack(ARGV, 3))\n"
+              "return 1\n";
+
+static const char remove_script[] =
+    FOR_OWNER "return redis.call('DEL', KEYS[1])\n";
+
+static const char beat_script[] =
+    "local turn = redis.pcall('HGET', KEYS[1], 'turn')\n"
+    "local fields = {}\n"
+    "for field, value in ARGV[4]:gmatch('([^\\n]*)\\n([^\\n]*)\\n') do\n"
+    "  fields[#fields + 1] = field\n"
+    "  fields[#fields + 1] = value\n"
+    "end\n"
+    "redis.call('DEL', KEYS[1])\n"
+    "redis.call('HSET', KEYS[1], 'turn', ARGV[2], unpack(fields))\n"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
+    "turn = type(turn) == 'string' and tonumber(turn)\n"
+    "if turn and turn >= tonumber(ARGV[1]) then\n"
+    "  return 1\n"
+    "end\n"
+    "return 0\n";
+
+_Static_assert(STORE_BACKEND_MAX == 64, "put_script knows this bound");
+
+const char *const store_scripts[STORE_SCRIPT_COUNT] = {
+    [STORE_SCRIPT_PUT] = put_script,
+    [STORE_SCRIPT_TOUCH] = touch_script,
+    [STORE_SCRIPT_REMOVE] = remove_script,
+    [STORE_SCRIPT_BEAT] = beat_script,
+};

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Replicas on a real Redis, and what each of them saw in its last turn. */
+#ifndef SIDGATE_TESTS_UNIT_PLANE_FIXTURE_H
+#define SIDGATE_TESTS_UNIT_PLANE_FIXTURE_H
+
+#include "store/plane.h"
+#include "tests/unit/redis_fixture.h"
+
+enum { PLANES = 3, SEEN_MAX = 300, SEEN_TEXT_MAX = 260 };
+
+struct seen {
+    unsigned index;
+    unsigned turns;
+    bool is_whole;
+    bool is_lost;
+    unsigned word_count;
+    unsigned replica_count;
+    unsigned backend_count;
+    bool is_drained[SEEN_MAX];
+    char words[SEEN_MAX][SEEN_TEXT_MAX];
+    char replicas[SEEN_MAX][SEEN_TEXT_MAX];
+    char backends[SEEN_MAX][2 * SEEN_TEXT_MAX + 32];
+};
+
+static struct seen seen[PLANES];
+static struct store *clients[PLANES];
+static struct store_plane *planes[PLANES];
+
+static void on_admin(void *arg, const char *backend, bool is_drained)
+{
+    struct seen *mine = arg;
+
+    cr_assert_lt(mine->word_count, SEEN_MAX);
+    mine->is_drained[mine->word_count] = is_drained;
+    snprintf(mine->words[mine->word_count++], SEEN_TEXT_MAX, "%s", backend);
+}
+
+static void on_replica(void *arg, const char *id,
+                       const struct store_plane_backend *backends, size_t count)
+{
+    struct seen *mine = arg;
+
+    cr_assert_lt(mine->replica_count, SEEN_MAX);
+    snprintf(mine->replicas[mine->replica_count++], SEEN_TEXT_MAX, "%s", id);
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_lt(mine->backend_count, SEEN_MAX);
+        snprintf(mine->backends[mine->backend_count++],
+                 sizeof(mine->backends[0]), "%s %s %lld", backends[i].id,
+                 backends[i].address, (long long)backends[i].sessions);
+    }
+}
+
+static void on_turn(void *arg, bool is_whole, bool is_lost)
+{
+    struct seen *mine = arg;
+
+    mine->turns++;
+    mine->is_whole = is_whole;
+    mine->is_lost = is_lost;
+}
+
+static const struct store_plane_user plane_user = {
+    .on_admin = on_admin,
+    .on_replica = on_replica,
+    .on_turn = on_turn,
+};
+
+static inline struct store_plane *open_plane(struct store *client,
+                                             const char *id, struct seen *mine)
+{
+    const struct store_plane_options options = {
+        .link = store_redis_link(client),
+        .prefix = "sidgate",
+        .id = id,
+        .version = "1.2.3",
+        .started_ms = 1769860800123,
+        .user = &plane_user,
+        .arg = mine,
+    };
+    struct store_plane *plane = store_plane_new(&options);
+
+    cr_assert_not_null(plane);
+    return plane;
+}
+
+static inline void open_planes_with(const struct store_redis_options *options)
+{
+    char id[16];
+
+    for (unsigned i = 0; i < PLANES; i++) {
+        clients[i] = open_client(options);
+        snprintf(id, sizeof(id), "gw-%u", i);
+        seen[i].index = i;
+        planes[i] = open_plane(clients[i], id, &seen[i]);
+    }
+}
+
+static inline void open_planes(void)
+{
+    open_server();
+    const struct store_redis_options options = default_options();
+    open_planes_with(&options);
+}
+
+static inline void close_planes(void)
+{
+    for (unsigned i = 0; i < PLANES; i++) {
+        if (planes[i] != NULL)
+            store_plane_free(planes[i]);
+        if (clients[i] != NULL)
+            store_close(clients[i]);
+    }
+    close_all();
+}
+
+static inline void
+begin_turn(unsigned i, const struct store_plane_backend *backends, size_t count)
+{
+    seen[i] = (struct seen){.index = i};
+    store_plane_turn(planes[i], backends, count);
+    cr_expect_eq(seen[i].turns, 0, "before the call returned");
+}
+
+static bool has_turned(void *arg)
+{
+    const struct seen *mine = arg;
+
+    return mine->turns > 0;
+}
+
+static inline void finish_turn(unsigned i)
+{
+    cr_assert(poll_loop_until(loop, has_turned, &seen[i], LIMIT_MS));
+    cr_expect_eq(seen[i].turns, 1);
+}
+
+static inline void turn(unsigned i, const struct store_plane_backend *backends,
+                        size_t count)
+{
+    begin_turn(i, backends, count);
+    finish_turn(i);
+}
+
+#define expect_turn(i, whole, lost)                                            \
+    do {                                                                       \
+        cr_expect_eq(seen[i].is_whole, whole);                                 \
+        cr_expect_eq(seen[i].is_lost, lost);                                   \
+    } while (0)
+
+static inline bool saw_replica(unsigned i, unsigned other)
+{
+    char id[16];
+
+    snprintf(id, sizeof(id), "gw-%u", other);
+    for (unsigned k = 0; k < seen[i].replica_count; k++) {
+        if (strcmp(seen[i].replicas[k], id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static inline bool saw_backend(unsigned i, const char *id, const char *address,
+                               long long sessions)
+{
+    char text[2 * SEEN_TEXT_MAX + 32];
+
+    snprintf(text, sizeof(text), "%s %s %lld", id, address, sessions);
+    for (unsigned k = 0; k < seen[i].backend_count; k++) {
+        if (strcmp(seen[i].backends[k], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+static inline bool saw_word(unsigned i, const char *backend, bool is_drained)
+{
+    for (unsigned k = 0; k < seen[i].word_count; k++) {
+        if (strcmp(seen[i].words[k], backend) == 0)
+            return seen[i].is_drained[k] == is_drained;
+    }
+    return false;
+}
+
+static inline void expect_ttl(const char *key, long long life_ms)
+{
+    const long long left_ms = redis_server_number(&server, "PTTL %s", key);
+
+    cr_expect(left_ms > 0 && left_ms <= life_ms, "%s %lld", key, left_ms);
+}
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* Replicas and operators on a real Redis. */
+#include "tests/unit/plane_fixture.h"
+
+TestSuite(store_plane, .init = open_planes, .fini = close_planes,
+          .timeout = 30);
+
+static const struct store_plane_backend two[] = {
+    {"n1", "127.0.0.1:3001", 7},
+    {"pool/n2", "[::1]:3002", 0},
+};
+
+Test(store_plane, a_heartbeat_is_readable_by_hand)
+{
+    const char *key = "sidgate:gateway:gw-0";
+
+    turn(0, two, 2);
+    cr_expect_str_eq(redis_server_field(&server, key, "version"), "1.2.3");
+    cr_expect_str_eq(redis_server_field(&server, key, "started"),
+                     "2026-01-31T12:00:00.123Z");
+    cr_expect_str_eq(redis_server_field(&server, key, "turn"), "1");
+    cr_expect_str_eq(redis_server_field(&server, key, "backend:n1"),
+                     "127.0.0.1:3001 sessions=7");
+    cr_expect_str_eq(redis_server_field(&server, key, "backend:pool/n2"),
+                     "[::1]:3002 sessions=0");
+    cr_expect_eq(redis_server_number(&server, "HLEN %s", key), 5);
+    expect_ttl(key, STORE_PLANE_LIFE_MS);
+    expect_ttl("sidgate:gateways", 60000);
+    cr_expect_eq(
+        redis_server_number(&server, "SISMEMBER sidgate:gateways gw-0"), 1);
+    turn(0, two, 1);
+    cr_expect_str_eq(redis_server_field(&server, key, "turn"), "2");
+    cr_expect_str_empty(redis_server_field(&server, key, "backend:pool/n2"));
+    cr_expect_eq(redis_server_number(&server, "HLEN %s", key), 4);
+}
+
+Test(store_plane, alone)
+{
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    cr_expect_eq(seen[0].replica_count, 0);
+    cr_expect_eq(seen[0].word_count, 0);
+    turn(0, NULL, 0);
+    expect_turn(0, true, false);
+}
+
+Test(store_plane, replicas_see_each_other)
+{
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < PLANES; i++)
+            turn(i, two, 2);
+    }
+    for (unsigned i = 0; i < PLANES; i++) {
+        expect_turn(i, true, false);
+        cr_assert_eq(seen[i].replica_count, PLANES - 1);
+        for (unsigned k = 0; k < PLANES; k++)
+            cr_expect_eq(saw_replica(i, k), k != i);
+        cr_expect_eq(seen[i].backend_count, 2 * (PLANES - 1));
+        cr_expect(saw_backend(i, "n1", "127.0.0.1:3001", 7));
+        cr_expect(saw_backend(i, "pool/n2", "[::1]:3002", 0));
+    }
+    turn(1, two, 1);
+    turn(0, two, 2);
+    cr_expect_eq(seen[0].backend_count, 3);
+}
+
+Test(store_plane, turns_may_run_at_the_same_time)
+{
+    for (unsigned i = 0; i < PLANES; i++)
+        turn(i, two, 2);
+    for (unsigned i = 0; i < PLANES; i++)
+        begin_turn(i, two, 2);
+    for (unsigned i = 0; i < PLANES; i++) {
+        finish_turn(i);
+        expect_turn(i, true, false);
+        cr_expect_eq(seen[i].replica_count, PLANES - 1);
+    }
+}
+
+Test(store_plane, a_turn_under_way_is_not_begun_again)
+{
+    begin_turn(0, two, 2);
+    store_plane_turn(planes[0], two, 2);
+    finish_turn(0);
+    poll_loop_turn(loop, 0);
+    cr_expect_eq(seen[0].turns, 1);
+    cr_expect_str_eq(
+        redis_server_field(&server, "sidgate:gateway:gw-0", "turn"), "1");
+}
+
+static bool has_left(void *arg)
+{
+    (void)arg;
+    return redis_server_number(&server, "SISMEMBER sidgate:gateways gw-1") == 0;
+}
+
+Test(store_plane, who_leaves_is_gone_at_once)
+{
+    for (unsigned i = 0; i < PLANES; i++)
+        turn(i, two, 2);
+    store_plane_leave(planes[1]);
+    poll_loop_turn(loop, 0);
+    cr_assert(poll_loop_until(loop, has_left, NULL, LIMIT_MS));
+    turn(0, two, 2);
+    cr_expect_not(saw_replica(0, 1));
+    cr_expect(saw_replica(0, 2));
+    cr_expect_eq(redis_server_number(&server, "EXISTS sidgate:gateway:gw-1"),
+                 0);
+    cr_expect_eq(
+        redis_server_number(&server, "SISMEMBER sidgate:gateways gw-1"), 0);
+}
+
+Test(store_plane, who_dies_is_forgotten)
+{
+    redis_server_do(&server, "SADD sidgate:gateways dead");
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    cr_expect_eq(seen[0].replica_count, 0);
+    turn(0, two, 2);
+    cr_expect_eq(redis_server_number(&server, "SCARD sidgate:gateways"), 1);
+}
+
+Test(store_plane, the_operator_is_heard)
+{
+    redis_server_do(&server, "HSET sidgate:admin n1 drain n2 ready");
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    cr_assert_eq(seen[0].word_count, 2);
+    cr_expect(saw_word(0, "n1", true));
+    cr_expect(saw_word(0, "n2", false));
+    cr_expect_eq(redis_server_number(&server, "PTTL sidgate:admin"), -1);
+    redis_server_do(&server, "HDEL sidgate:admin n1");
+    turn(0, two, 2);
+    cr_expect_eq(seen[0].word_count, 1);
+}
+
+Test(store_plane, put_admin_does_not_overrule)
+{
+    redis_server_do(&server, "HSET sidgate:admin n1 ready");
+    store_plane_put_admin(planes[0], "n1", true, false);
+    store_plane_put_admin(planes[0], "n2", true, false);
+    store_plane_put_admin(planes[0], "n3", false, false);
+    turn(0, two, 2);
+    cr_expect(saw_word(0, "n1", false));
+    cr_expect(saw_word(0, "n2", true));
+    cr_expect(saw_word(0, "n3", false));
+}
+
+Test(store_plane, a_flush_is_a_loss)
+{
+    turn(0, two, 2);
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    redis_server_do(&server, "FLUSHALL");
+    redis_server_do(&server, "HSET sidgate:admin n1 drain");
+    turn(0, two, 2);
+    expect_turn(0, true, true);
+    cr_expect_eq(seen[0].word_count, 0, "believed in a turn with a loss");
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    cr_expect_eq(seen[0].word_count, 1);
+}
+
+Test(store_plane, an_older_heartbeat_is_a_loss)
+{
+    const char *key = "sidgate:gateway:gw-0";
+
+    turn(0, two, 2);
+    turn(0, two, 2);
+    redisReply *dump = redis_server_ask(&server, "DUMP %s", key);
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    redis_server_do(&server, "RESTORE %s 5000 %b REPLACE", key, dump->str,
+                    dump->len);
+    freeReplyObject(dump);
+    turn(0, two, 2);
+    expect_turn(0, true, true);
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+}
+
+Test(store_plane, a_heartbeat_of_another_kind_is_a_loss)
+{
+    static const char *const commands[] = {
+        "SET sidgate:gateway:gw-0 x",
+        "HSET sidgate:gateway:gw-0 turn junk",
+        "HSET sidgate:gateway:gw-0 turn -1",
+        "HDEL sidgate:gateway:gw-0 turn",
+    };
+
+    turn(0, two, 2);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        redis_server_do(&server, commands[i]);
+        turn(0, two, 2);
+        expect_turn(0, true, true);
+        turn(0, two, 2);
+        expect_turn(0, true, false);
+    }
+}
+
+Test(store_plane, a_wrong_type_does_not_stop_the_heartbeat)
+{
+    static const char *const keys[] = {"sidgate:admin", "sidgate:gateways",
+                                       "sidgate:gateway:gw-1"};
+
+    turn(0, two, 2);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        turn(1, two, 2);
+        redis_server_do(&server, "SET %s x", keys[i]);
+        const long long before =
+            redis_server_number(&server, "HGET sidgate:gateway:gw-0 turn");
+        turn(0, two, 2);
+        expect_turn(0, false, false);
+        cr_expect_eq(
+            redis_server_number(&server, "HGET sidgate:gateway:gw-0 turn"),
+            before + 1);
+        redis_server_do(&server, "DEL %s", keys[i]);
+        turn(0, two, 2);
+        expect_turn(0, true, false);
+    }
+}
+
+Test(store_plane, when_memory_is_full_the_heartbeat_goes_on)
+{
+    turn(0, two, 2);
+    redis_server_do(&server, "CONFIG SET maxmemory 1");
+    turn(0, two, 2);
+    turn(0, two, 2);
+    cr_expect_not(seen[0].is_lost);
+    cr_expect_str_eq(
+        redis_server_field(&server, "sidgate:gateway:gw-0", "turn"), "3");
+}
