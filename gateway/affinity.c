@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Which backend holds a sid: store, then recovery. */
+/* Which backend holds a sid: memory, the shared store, recovery. */
 #include "gateway/affinity.h"
+#include "gateway/denied.h"
 #include "gateway/log.h"
 #include "gateway/recovery.h"
+#include "gateway/shared.h"
+#include "store/memory.h"
+#include "store/redis.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,46 +48,94 @@ static struct masked_sid masked(const struct eio_sid *sid)
     return out;
 }
 
-static void on_got(struct store_request *request, enum store_status status,
-                   const struct store_record *record, int64_t life_ms)
+void gw_session_read(struct gw_session *session,
+                     const struct store_record *record,
+                     struct gw_backend *backend)
 {
-    struct gw_lookup *lookup = GW_CONTAINER(request, struct gw_lookup, request);
-    struct gw_worker *worker = lookup->worker;
-    bool may_recover = request->arg != NULL;
-    if (status == STORE_OK) {
-        struct gw_session *session = &lookup->session;
-        session->backend =
-            gw_backend_find(worker->server->backends, record->backend);
-        session->life_ms = life_ms;
-        session->ping_interval_ms = record->ping_interval_ms;
-        session->ping_timeout_ms = record->ping_timeout_ms;
-        session->transport = record->transport;
-        session->eio = record->eio;
-        if (session->backend != NULL) {
-            gw_count(&worker->metrics.routed_store);
-            lookup->done(lookup, GW_AFFINITY_FOUND);
-            return;
-        }
-    }
-    if (status == STORE_UNAVAILABLE)
-        gw_count(&worker->metrics.store_errors);
-    /* netty-socketio answers every PUT as an owner would. */
-    if (may_recover && worker->config->recovery == GW_RECOVERY_PROBE &&
-        !worker->config->netty)
-        gw_recovery_find(worker, lookup);
-    else
-        lookup->done(lookup, status == STORE_UNAVAILABLE
-                                 ? GW_AFFINITY_UNAVAILABLE
-                                 : GW_AFFINITY_UNKNOWN);
+    session->backend = backend;
+    session->ping_interval_ms = record->ping_interval_ms;
+    session->ping_timeout_ms = record->ping_timeout_ms;
+    session->transport = record->transport;
+    session->eio = record->eio;
+    session->is_cached = false;
+}
+
+bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
+                          const struct store_record *record, int64_t life_ms,
+                          bool is_written)
+{
+    struct gw_server *server = worker->server;
+    gw_denied_erase(server->denied, sid);
+    if (!server->is_shared)
+        return true;
+    if (!is_written)
+        gw_shared_note_unwritten(server->shared);
+    return store_memory_set(server->memory, key_of(sid), record, life_ms,
+                            is_written ? gw_shared_round(server->shared) : 0);
+}
+
+/* ---- finding ---- */
+
+static bool find_in_memory(struct gw_worker *worker, struct gw_lookup *lookup)
+{
+    struct gw_server *server = worker->server;
+    struct gw_session *session = &lookup->session;
+    struct store_record record;
+    if (!store_memory_find(server->memory, key_of(lookup->about.sid), &record,
+                           &session->life_ms))
+        return false;
+    gw_session_read(session, &record,
+                    gw_backend_find(server->backends, record.backend));
+    session->is_cached = server->is_shared;
+    return session->backend != NULL;
 }
 
 void gw_affinity_find(struct gw_worker *worker, struct gw_lookup *lookup,
                       const struct gw_lookup_about *about, bool may_recover)
 {
+    struct gw_server *server = worker->server;
     lookup->worker = worker;
     lookup->about = *about;
-    lookup->request.done = on_got;
-    lookup->request.arg = may_recover ? lookup : NULL;
+    lookup->may_recover = may_recover;
+    if (find_in_memory(worker, lookup)) {
+        gw_count(server->is_shared ? &worker->metrics.routed_cache
+                                   : &worker->metrics.routed_store);
+        lookup->done(lookup, GW_AFFINITY_FOUND);
+    } else if (gw_denied_has(server->denied, about->sid, worker->now_ms) ||
+               (!may_recover && !server->is_shared)) {
+        lookup->done(lookup, GW_AFFINITY_UNKNOWN);
+    } else {
+        gw_recovery_find(worker, lookup);
+    }
+}
+
+static void on_found_again(struct store_request *request,
+                           enum store_status status,
+                           const struct store_record *record, int64_t life_ms)
+{
+    struct gw_lookup *lookup = GW_CONTAINER(request, struct gw_lookup, request);
+    struct gw_worker *worker = lookup->worker;
+    struct gw_backend *backend = NULL;
+    if (status == STORE_OK)
+        backend = gw_backend_find(worker->server->backends, record->backend);
+    if (backend == NULL) {
+        lookup->done(lookup, GW_AFFINITY_UNKNOWN);
+        return;
+    }
+    gw_affinity_remember(worker, lookup->about.sid, record, life_ms, true);
+    gw_session_read(&lookup->session, record, backend);
+    lookup->session.life_ms = life_ms;
+    lookup->done(lookup, GW_AFFINITY_FOUND);
+}
+
+void gw_affinity_find_again(struct gw_worker *worker, struct gw_lookup *lookup,
+                            const struct gw_lookup_about *about)
+{
+    lookup->worker = worker;
+    lookup->about = *about;
+    store_memory_drop(worker->server->memory, key_of(about->sid), NULL);
+    gw_count(&worker->metrics.store_lookups);
+    lookup->request.done = on_found_again;
     store_get(worker->store, &lookup->request, key_of(about->sid));
 }
 
@@ -94,6 +146,8 @@ void gw_affinity_cancel(struct gw_lookup *lookup)
     store_cancel(lookup->worker->store, &lookup->request);
     gw_recovery_leave(lookup);
 }
+
+/* ---- binding ---- */
 
 static void on_put(struct store_request *request, enum store_status status,
                    const struct store_record *record, int64_t life_ms);
@@ -113,6 +167,15 @@ static void refuse(struct gw_bind *bind)
     bind->done(bind, GW_BIND_CONFLICT);
 }
 
+/* The old owner cannot be asked, or does not say it. */
+static void settle_blindly(struct gw_bind *bind)
+{
+    if (bind->worker->config->sid_conflict == GW_SID_CONFLICT_NEWEST)
+        put(bind, bind->old);
+    else
+        refuse(bind);
+}
+
 static void on_old_owner(void *arg, struct gw_backend *backend,
                          enum gw_answer answer)
 {
@@ -121,8 +184,10 @@ static void on_old_owner(void *arg, struct gw_backend *backend,
     bind->ask = NULL;
     if (answer == GW_ANSWER_DENIES || answer == GW_ANSWER_DEAD)
         put(bind, bind->old);
-    else
+    else if (answer == GW_ANSWER_OWNS)
         refuse(bind);
+    else
+        settle_blindly(bind);
 }
 
 static void ask_old_owner(struct gw_bind *bind,
@@ -131,12 +196,10 @@ static void ask_old_owner(struct gw_bind *bind,
     snprintf(bind->old, sizeof(bind->old), "%s", record->backend);
     struct gw_backend *old =
         gw_backend_find(bind->worker->server->backends, bind->old);
-    if (bind->worker->config->netty) {
-        refuse(bind);
-        return;
-    }
-    if (old == NULL) {
-        put(bind, bind->old); /* it is not one of ours any more */
+    /* Another replica may have it in its list still; and netty-socketio
+     * answers every PUT as an owner would. */
+    if (old == NULL || bind->worker->config->netty) {
+        settle_blindly(bind);
         return;
     }
     struct gw_lookup_about about = {.sid = &bind->sid,
@@ -145,20 +208,34 @@ static void ask_old_owner(struct gw_bind *bind,
     bind->ask = gw_ask_start(bind->worker, old, &about, ASK_OLD_OWNER_MS,
                              on_old_owner, bind);
     if (bind->ask == NULL)
-        refuse(bind);
+        settle_blindly(bind);
+}
+
+static void bound(struct gw_bind *bind, bool is_written)
+{
+    struct gw_worker *worker = bind->worker;
+    /* What is written but not remembered is found in the store. */
+    if (!gw_affinity_remember(worker, &bind->sid, &bind->record, bind->life_ms,
+                              is_written) &&
+        !is_written) {
+        bind->done(bind, GW_BIND_FAILED);
+        return;
+    }
+    gw_count(&worker->metrics.sessions_learned);
+    gw_log(GW_LOG_DEBUG, "session_bound", "sid", masked(&bind->sid).text,
+           "backend", bind->record.backend);
+    bind->done(bind, GW_BOUND);
 }
 
 static void on_put(struct store_request *request, enum store_status status,
                    const struct store_record *record, int64_t life_ms)
 {
     struct gw_bind *bind = GW_CONTAINER(request, struct gw_bind, request);
+    struct gw_worker *worker = bind->worker;
     (void)life_ms;
     switch (status) {
     case STORE_OK:
-        gw_count(&bind->worker->metrics.sessions_learned);
-        gw_log(GW_LOG_DEBUG, "session_bound", "sid", masked(&bind->sid).text,
-               "backend", bind->record.backend);
-        bind->done(bind, GW_BOUND);
+        bound(bind, true);
         return;
     case STORE_CONFLICT:
         ask_old_owner(bind, record);
@@ -168,8 +245,17 @@ static void on_put(struct store_request *request, enum store_status status,
     case STORE_FULL:
         break;
     }
-    gw_count(&bind->worker->metrics.store_errors);
-    gw_log(GW_LOG_ERROR, "bind_failed", "status", store_status_text(status));
+    gw_count(&worker->metrics.store_errors);
+    if (worker->server->is_shared &&
+        worker->config->store_outage == GW_STORE_OUTAGE_OPEN) {
+        gw_count(&worker->metrics.bound_unwritten);
+        bound(bind, false);
+        return;
+    }
+    /* A store that is away says so itself, once. */
+    if (!worker->server->is_shared)
+        gw_log(GW_LOG_ERROR, "bind_failed", "status",
+               store_status_text(status));
     bind->done(bind, GW_BIND_FAILED);
 }
 
@@ -179,6 +265,13 @@ static void copy_span(char *out, size_t cap, struct eio_span span)
     if (len > 0)
         memcpy(out, span.ptr, len);
     out[len] = '\0';
+}
+
+bool gw_affinity_may_bind(const struct gw_worker *worker)
+{
+    return !worker->server->is_shared ||
+           worker->config->store_outage == GW_STORE_OUTAGE_OPEN ||
+           store_link_is_up(store_redis_link(worker->store));
 }
 
 void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
@@ -194,7 +287,7 @@ void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
     copy_span(record->backend, sizeof(record->backend),
               eio_span_of(binding->backend->config->id));
     copy_span(record->gateway, sizeof(record->gateway),
-              eio_span_of(worker->config->gateway_name));
+              eio_span_of(worker->server->gateway_id));
     gw_peer_text(binding->peer, record->client, sizeof(record->client));
     record->created_ms = gw_wall_ms();
     record->seen_ms = record->created_ms;
@@ -207,32 +300,105 @@ void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
     put(bind, NULL);
 }
 
-void gw_affinity_bind_cancel(struct gw_bind *bind)
+/* ---- keeping alive and ending ---- */
+
+/* What is told to the shared store and then forgotten: nobody waits for its
+ * end, so it lives on its own. */
+struct errand {
+    struct store_request request;
+    struct gw_link link; /* in worker->errands */
+    struct gw_worker *worker;
+    struct eio_sid sid;
+    struct store_record record;
+    int64_t life_ms;
+};
+
+static struct errand *errand_new(struct gw_worker *worker,
+                                 const struct eio_sid *sid, store_done_fn done)
 {
-    if (bind->worker == NULL)
-        return;
-    store_cancel(bind->worker->store, &bind->request);
-    gw_ask_cancel(&bind->ask);
+    struct errand *errand = calloc(1, sizeof(*errand));
+    if (errand == NULL)
+        return NULL;
+    errand->request.done = done;
+    errand->worker = worker;
+    errand->sid = *sid;
+    gw_link_init(&errand->link);
+    gw_link_add(&worker->errands, &errand->link);
+    return errand;
 }
 
-/* Touching and unbinding are told to the store and forgotten: nobody waits
- * for their end, so their requests live on their own. */
-static void on_forgotten(struct store_request *request,
+static void errand_free(struct errand *errand)
+{
+    gw_link_remove(&errand->link);
+    free(errand);
+}
+
+void gw_affinity_end(struct gw_worker *worker)
+{
+    while (worker->errands.next != &worker->errands) {
+        struct errand *errand =
+            GW_CONTAINER(worker->errands.next, struct errand, link);
+        store_cancel(worker->store, &errand->request);
+        errand_free(errand);
+    }
+}
+
+static void on_put_again(struct store_request *request,
                          enum store_status status,
                          const struct store_record *record, int64_t life_ms)
 {
-    (void)status;
+    struct errand *errand = GW_CONTAINER(request, struct errand, request);
+    struct gw_shared *shared = errand->worker->server->shared;
     (void)record;
     (void)life_ms;
-    free(request);
+    if (status == STORE_OK)
+        store_memory_mark(errand->worker->server->memory, key_of(&errand->sid),
+                          gw_shared_round(shared));
+    else
+        gw_shared_note_unwritten(shared);
+    errand_free(errand);
 }
 
-static struct store_request *forgotten(void)
+/* The store has lost this session, so perhaps others too. */
+static void put_again(struct errand *errand)
 {
-    struct store_request *request = calloc(1, sizeof(*request));
-    if (request != NULL)
-        request->done = on_forgotten;
-    return request;
+    struct gw_worker *worker = errand->worker;
+    struct store_record known;
+    int64_t life_ms;
+    gw_shared_note_loss(worker->server->shared);
+    if (!store_memory_find(worker->server->memory, key_of(&errand->sid), &known,
+                           &life_ms)) {
+        /* It ended meanwhile; or the cache is full, and the next request with
+         * this sid will be recovered. */
+        errand_free(errand);
+        return;
+    }
+    errand->record = known;
+    errand->request.done = on_put_again;
+    store_put(worker->store, &errand->request, key_of(&errand->sid),
+              &errand->record, NULL, errand->life_ms);
+}
+
+static void on_touched(struct store_request *request, enum store_status status,
+                       const struct store_record *record, int64_t life_ms)
+{
+    struct errand *errand = GW_CONTAINER(request, struct errand, request);
+    struct gw_server *server = errand->worker->server;
+    (void)record;
+    (void)life_ms;
+    if (status == STORE_NOT_FOUND) {
+        put_again(errand);
+        return;
+    }
+    if (status == STORE_CONFLICT) {
+        store_memory_drop(server->memory, key_of(&errand->sid),
+                          errand->record.backend);
+    } else if (status != STORE_OK) {
+        gw_count(&errand->worker->metrics.store_errors);
+        store_memory_mark(server->memory, key_of(&errand->sid), 0);
+        gw_shared_note_unwritten(server->shared);
+    }
+    errand_free(errand);
 }
 
 void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
@@ -240,31 +406,62 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
 {
     int64_t life_ms = gw_affinity_life_ms(session->ping_interval_ms,
                                           session->ping_timeout_ms, transport);
+    bool is_tunnel = transport == STORE_TRANSPORT_WEBSOCKET;
     if (session->transport == transport && session->life_ms > life_ms / 2)
         return;
     /* A poll that comes late does not take an upgraded session back. */
-    if (session->transport == STORE_TRANSPORT_WEBSOCKET &&
-        transport == STORE_TRANSPORT_POLLING)
-        return;
-    struct store_request *request = forgotten();
-    if (request == NULL)
+    if (session->transport == STORE_TRANSPORT_WEBSOCKET && !is_tunnel)
         return;
     struct store_record record = {.transport = transport,
-                                  .seen_ms = gw_wall_ms(),
-                                  .eio = session->eio,
-                                  .ping_interval_ms = session->ping_interval_ms,
-                                  .ping_timeout_ms = session->ping_timeout_ms};
+                                  .seen_ms = gw_wall_ms()};
     snprintf(record.backend, sizeof(record.backend), "%s",
              session->backend->config->id);
-    store_touch(worker->store, request, key_of(sid), &record, life_ms);
+    /* The session is where its tunnel is. */
+    if (is_tunnel)
+        snprintf(record.gateway, sizeof(record.gateway), "%s",
+                 worker->server->gateway_id);
+    store_memory_renew(worker->server->memory, key_of(sid), &record, life_ms);
+    if (!worker->server->is_shared)
+        return;
+    struct errand *errand = errand_new(worker, sid, on_touched);
+    if (errand == NULL)
+        return;
+    errand->record = record;
+    errand->life_ms = life_ms;
+    store_touch(worker->store, &errand->request, key_of(sid), &errand->record,
+                life_ms);
+}
+
+static void on_removed(struct store_request *request, enum store_status status,
+                       const struct store_record *record, int64_t life_ms)
+{
+    (void)status;
+    (void)record;
+    (void)life_ms;
+    errand_free(GW_CONTAINER(request, struct errand, request));
 }
 
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
                         const struct gw_backend *backend)
 {
-    struct store_request *request = forgotten();
+    const char *id = backend->config->id;
     gw_log(GW_LOG_DEBUG, "session_unbound", "sid", masked(sid).text, "backend",
-           backend->config->id);
-    if (request != NULL)
-        store_remove(worker->store, request, key_of(sid), backend->config->id);
+           id);
+    store_memory_drop(worker->server->memory, key_of(sid), id);
+    if (!worker->server->is_shared)
+        return;
+    struct errand *errand = errand_new(worker, sid, on_removed);
+    if (errand != NULL)
+        store_remove(worker->store, &errand->request, key_of(sid), id);
+}
+
+void gw_affinity_bind_cancel(struct gw_bind *bind)
+{
+    if (bind->worker == NULL)
+        return;
+    if (bind->request.pending != NULL) {
+        store_cancel(bind->worker->store, &bind->request);
+        gw_affinity_unbind(bind->worker, &bind->sid, bind->backend);
+    }
+    gw_ask_cancel(&bind->ask);
 }

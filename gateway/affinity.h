@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Affinity: which backend holds a sid. The one place that knows where that is
- * looked up (store, then recovery) and how a record is made, kept alive and
- * ended.
+ * looked up (memory, then the shared store, then recovery) and how a record is
+ * made, kept alive and ended. With a shared store the memory store is a cache
+ * of it: what is there and fresh costs no command.
  */
 #ifndef SIDGATE_GATEWAY_AFFINITY_H
 #define SIDGATE_GATEWAY_AFFINITY_H
@@ -30,6 +31,7 @@ struct gw_session {
     uint32_t ping_timeout_ms;
     uint8_t transport; /* enum store_transport */
     uint8_t eio;
+    bool is_cached; /* the shared store may know better by now */
 };
 
 /* What recovery needs to ask with. All of it must live until the lookup is done
@@ -50,12 +52,18 @@ struct gw_lookup {
     struct store_request request;
     struct gw_lookup_about about;
     struct gw_recovery_wait *wait;
+    bool may_recover;
 };
 
 /* Finds the owner. `done` may run before this returns. With may_recover false
  * an unbound sid is UNKNOWN at once. */
 void gw_affinity_find(struct gw_worker *worker, struct gw_lookup *lookup,
                       const struct gw_lookup_about *about, bool may_recover);
+
+/* A cached owner is dead or denies the sid: asks the shared store once more,
+ * and nobody else. The entry of the cache is dropped. */
+void gw_affinity_find_again(struct gw_worker *worker, struct gw_lookup *lookup,
+                            const struct gw_lookup_about *about);
 
 /* `done` will not run any more. */
 void gw_affinity_cancel(struct gw_lookup *lookup);
@@ -64,7 +72,7 @@ struct gw_bind;
 enum gw_bind_result {
     GW_BOUND,
     GW_BIND_CONFLICT, /* another backend holds this sid and knows it */
-    GW_BIND_FAILED,   /* the store did not take it */
+    GW_BIND_FAILED,   /* the store did not take it, and must */
 };
 typedef void (*gw_bind_fn)(struct gw_bind *bind, enum gw_bind_result result);
 
@@ -95,10 +103,17 @@ struct gw_binding {
     uint8_t eio;
 };
 
+/* False while the shared store is away and sessions must not begin without
+ * it. */
+bool gw_affinity_may_bind(const struct gw_worker *worker);
+
 /* Binds a new session. A sid that is bound to another backend is taken over
  * only if that one denies it or is dead. `done` may run before this returns. */
 void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
                       const struct gw_binding *binding);
+
+/* Nobody waits for the session any more: what may have been bound is taken
+ * back. `done` will not run. */
 void gw_affinity_bind_cancel(struct gw_bind *bind);
 
 /* The session showed life on `transport`; renews the record when half of its
@@ -109,6 +124,21 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
 /* The session ended at `backend`: compare and delete. */
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
                         const struct gw_backend *backend);
+
+/* The worker ends: what is still being told to the store is forgotten. */
+void gw_affinity_end(struct gw_worker *worker);
+
+/* Fills a session from a record, whose backend is given. */
+void gw_session_read(struct gw_session *session,
+                     const struct store_record *record,
+                     struct gw_backend *backend);
+
+/* Keeps what the shared store holds (is_written) or shall hold in the cache. No
+ * more than that the sid is bound, where nothing is shared. False when memory
+ * is short. */
+bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
+                          const struct store_record *record, int64_t life_ms,
+                          bool is_written);
 
 /* The life of a record in ms. */
 int64_t gw_affinity_life_ms(uint32_t ping_interval_ms, uint32_t ping_timeout_ms,

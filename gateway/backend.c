@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAILURE_MEMORY_MS = 1000 };
+enum {
+    FAILURE_MEMORY_MS = 1000,
+    PAIR_TRIES = 8, /* to draw two that differ */
+};
 
 struct gw_backends *gw_backends_new(const struct gw_config *config)
 {
@@ -44,12 +47,19 @@ static bool is_fit(const struct gw_backend *backend, int64_t now_ms)
     return failed == 0 || now_ms - failed > FAILURE_MEMORY_MS;
 }
 
+static bool is_open(const struct gw_backend *backend)
+{
+    return !atomic_load_explicit(&backend->is_drained, memory_order_relaxed) &&
+           !atomic_load_explicit(&backend->is_unagreed, memory_order_relaxed);
+}
+
 /* Sessions and handshakes under way, in 1/256 of a weight unit. */
 static long long load_of(const struct gw_backend *backend)
 {
     long long n =
         atomic_load_explicit(&backend->sessions, memory_order_relaxed) +
-        atomic_load_explicit(&backend->handshakes, memory_order_relaxed);
+        atomic_load_explicit(&backend->handshakes, memory_order_relaxed) +
+        atomic_load_explicit(&backend->elsewhere, memory_order_relaxed);
     return (n + 1) * 256 / backend->config->weight;
 }
 
@@ -83,6 +93,18 @@ static struct gw_backend *choose_weighted(struct gw_backend **fit, size_t count,
     return fit[0];
 }
 
+/* The better of two candidates. */
+static struct gw_backend *choose_of_two(struct gw_worker *worker,
+                                        struct gw_backend **fit, size_t count)
+{
+    struct gw_backend *pair[2];
+    pair[0] = choose_weighted(fit, count, gw_worker_random(worker));
+    pair[1] = pair[0];
+    for (int i = 0; i < PAIR_TRIES && pair[1] == pair[0]; i++)
+        pair[1] = choose_weighted(fit, count, gw_worker_random(worker));
+    return choose_least(pair, 2, 0);
+}
+
 struct gw_backend *gw_backend_choose(struct gw_worker *worker,
                                      const struct gw_backend_set *tried)
 {
@@ -92,7 +114,7 @@ struct gw_backend *gw_backend_choose(struct gw_worker *worker,
     for (int pass = 0; pass < 2 && count == 0; pass++)
         for (size_t i = 0; i < backends->count; i++) {
             struct gw_backend *one = &backends->list[i];
-            if (!gw_backend_set_has(tried, one->index) &&
+            if (!gw_backend_set_has(tried, one->index) && is_open(one) &&
                 (pass == 1 || is_fit(one, worker->now_ms)))
                 fit[count++] = one;
         }
@@ -100,15 +122,15 @@ struct gw_backend *gw_backend_choose(struct gw_worker *worker,
         return NULL;
     switch (backends->config->balance) {
     case GW_BALANCE_LEAST_SESSIONS:
+        /* What others said is a second old: if all took the least by it, all
+         * would take the same. */
+        if (atomic_load_explicit(&backends->replicas, memory_order_relaxed) > 0)
+            return choose_of_two(worker, fit, count);
         return choose_least(fit, count, worker->round_robin++);
     case GW_BALANCE_ROUND_ROBIN:
         return choose_weighted(fit, count, worker->round_robin++);
-    case GW_BALANCE_RANDOM_TWO: {
-        struct gw_backend *pair[2];
-        pair[0] = choose_weighted(fit, count, gw_worker_random(worker));
-        pair[1] = choose_weighted(fit, count, gw_worker_random(worker));
-        return choose_least(pair, 2, 0);
-    }
+    case GW_BALANCE_RANDOM_TWO:
+        return choose_of_two(worker, fit, count);
     }
     return fit[0];
 }

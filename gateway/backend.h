@@ -16,6 +16,10 @@ struct gw_backend {
     unsigned index;
     atomic_llong sessions;     /* bound here now */
     atomic_llong handshakes;   /* under way, not yet bound */
+    atomic_llong elsewhere;    /* bound by other replicas, when they last
+                                  said so */
+    atomic_bool is_drained;    /* an operator wants no handshakes here */
+    atomic_bool is_unagreed;   /* some replica does not list it so */
     atomic_llong failed_at_ms; /* last refused or failed connect; 0: none
                                    since the last one that worked */
     atomic_llong unreachable_since_ms; /* first of a row of connects that
@@ -24,6 +28,7 @@ struct gw_backend {
 
 struct gw_backends {
     const struct gw_config *config;
+    atomic_uint replicas; /* others that are alive */
     size_t count;
     struct gw_backend list[];
 };
@@ -55,9 +60,9 @@ static inline void gw_backend_set_add(struct gw_backend_set *set, unsigned i)
 struct gw_worker;
 
 /* The backend for a handshake, or for a request outside the Engine.IO paths,
- * by the configured balance, among those not in `tried`; backends that
- * refused a connection within the last second only when there is no other.
- * NULL when all have been tried. */
+ * by the configured balance, among those not in `tried`, neither drained nor
+ * unknown to another replica; backends that refused a connection within the
+ * last second only when there is no other. NULL when there is none left. */
 struct gw_backend *gw_backend_choose(struct gw_worker *worker,
                                      const struct gw_backend_set *tried);
 

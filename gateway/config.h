@@ -6,6 +6,8 @@
 #ifndef SIDGATE_GATEWAY_CONFIG_H
 #define SIDGATE_GATEWAY_CONFIG_H
 
+#include "store/url.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +32,16 @@ enum gw_balance {
 enum gw_recovery {
     GW_RECOVERY_PROBE,
     GW_RECOVERY_OFF,
+};
+
+enum gw_sid_conflict {
+    GW_SID_CONFLICT_REFUSE,
+    GW_SID_CONFLICT_NEWEST,
+};
+
+enum gw_store_outage {
+    GW_STORE_OUTAGE_OPEN,   /* bound here, written when the store is back */
+    GW_STORE_OUTAGE_CLOSED, /* refused with 503 */
 };
 
 enum gw_log_level {
@@ -67,12 +79,31 @@ struct gw_config {
                                                 connect to backends from */
     size_t source_count;
     struct gw_address admin; /* addr_len 0: no operator listener */
-    char store_url[512];     /* "memory" */
+    char store_url[1024];    /* as the user wrote it, with its password */
+    struct store_url store;  /* the same, parsed */
     char gateway_name[64];   /* the replica's name in records and logs */
+
+    /* Of a store that is shared (not "memory"). */
+    char store_prefix[32];         /* of all its keys, without the colon */
+    char store_password_file[256]; /* "": none */
+    char store_password[STORE_SECRET_MAX]; /* its content; "": the URL's */
+    uint32_t store_timeout_ms;             /* 250, for one operation */
+    enum gw_store_outage store_outage;     /* handshakes while it is away */
+    uint32_t republish_rate;  /* 2000, sessions written again each second after
+                                 the store has lost them; 1 to 1000000 */
+    bool backend_agreement;   /* a backend gets handshakes only while every live
+                                 replica lists it with the same address */
+    char hash_sids_file[256]; /* "": keys hold sids as they are */
+    unsigned char hash_secret[STORE_SECRET_MAX]; /* its content */
+    size_t hash_secret_len;
 
     uint32_t workers; /* 1 to 64 */
     enum gw_balance balance;
     enum gw_recovery recovery;
+    uint32_t recovery_rate; /* 50, unknown sids looked up each second for one
+                               client address, after a burst of ten times as
+                               many; 0: no limit */
+    enum gw_sid_conflict sid_conflict; /* the old owner cannot tell */
     bool netty; /* the backends are netty-socketio servers: an empty 500 to a
                    request with a sid means that it is unknown */
     enum gw_log_level log_level;

@@ -2,6 +2,7 @@
 /* A client connection while it speaks HTTP. */
 #include "gateway/conn.h"
 #include "gateway/exchange.h"
+#include "gateway/shared.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -423,4 +424,21 @@ void gw_conns_cut(struct gw_worker *worker)
             gw_exchange_drop(conn->exchange, false);
         close_now(conn, false);
     }
+}
+
+size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named)
+{
+    size_t count = 0;
+    struct gw_link *at = worker->connections.next;
+    while (at != &worker->connections) {
+        struct gw_conn *conn = GW_CONTAINER(at, struct gw_conn, link);
+        at = at->next;
+        if (conn->exchange == NULL || conn->exchange->route != GW_ROUTE_SESSION)
+            continue;
+        const struct eio_sid *sid = &conn->exchange->query.sid;
+        if (gw_shared_is_sid(worker->config,
+                             (struct eio_span){sid->bytes, sid->len}, named))
+            count += gw_exchange_close_session(conn->exchange);
+    }
+    return count;
 }

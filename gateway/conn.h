@@ -15,6 +15,7 @@
 #ifndef SIDGATE_GATEWAY_CONN_H
 #define SIDGATE_GATEWAY_CONN_H
 
+#include "eio/query.h"
 #include "gateway/head_write.h"
 #include "gateway/listener.h"
 #include "gateway/worker.h"
@@ -72,6 +73,9 @@ struct gw_stream *gw_conn_detach(struct gw_conn *conn, struct gw_buf **in);
  * one on a body that does not arrive. gw_exchange_client_timeout is told. */
 void gw_conn_watch_writing(struct gw_conn *conn);
 void gw_conn_watch_reading(struct gw_conn *conn);
+
+/* Answers a held poll of this session with a close packet. How many. */
+size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named);
 
 /* Shutdown: idle connections close, busy ones after their response. */
 void gw_conns_drain(struct gw_worker *worker);

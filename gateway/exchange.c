@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One request and its response: its beginning, its body, its end. */
 #include "gateway/exchange.h"
+#include "gateway/hint.h"
 #include "gateway/learn.h"
 #include "gateway/log.h"
 
@@ -306,6 +307,9 @@ static void note_head(struct gw_exchange *exchange, const struct gw_head *head)
         head->says_close || (head->minor == 0 && !exchange->keeps_alive_1_0);
     if (head->is_websocket)
         gw_ws_accept(head->ws_key, exchange->ws_accept);
+    if (exchange->worker->config->netty &&
+        exchange->route == GW_ROUTE_HANDSHAKE)
+        gw_hint_find(head, &exchange->query.sid);
 }
 
 static bool write_request(struct gw_exchange *exchange,

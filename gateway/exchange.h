@@ -7,7 +7,8 @@
  *   CONNECT   a backend connection is being opened
  *   HEAD      the request is being sent; the response head is awaited
  *   RELAY     the response flows
- *   HELD      the response is whole but waits for the store's word
+ *   HELD      the response is whole but waits for the store's word: is the
+ *             session bound, or does it live elsewhere than the cache says
  *   DONE      nothing is left to do
  *
  * The request's own body may still flow (beyond 64 KiB) in HEAD and RELAY.
@@ -64,10 +65,11 @@ struct gw_exchange {
     bool is_websocket;
     bool keeps_alive_1_0;
     bool was_resent;
-    bool has_client_fin; /* the client has shut its side */
-    bool is_counted;     /* in backend->handshakes */
-    struct eio_query query;
-    char ws_accept[29]; /* what a right 101 must say */
+    bool has_client_fin;    /* the client has shut its side */
+    bool is_counted;        /* in backend->handshakes */
+    struct eio_query query; /* of a handshake: the sid that its client comes
+                               back with, until it has a backend */
+    char ws_accept[29];     /* what a right 101 must say */
 
     /* routing */
     struct gw_lookup lookup;
@@ -87,7 +89,9 @@ struct gw_exchange {
     bool is_reusable; /* so far the backend connection may be kept */
     bool is_retiring; /* the backend will close it, after a whole response */
     bool is_denial;
-    bool is_binding;   /* the store has been told and has not answered */
+    bool is_binding; /* the store has been told and has not answered */
+    bool is_doubted; /* a cached owner denies: held until the store says more */
+    bool was_rerouted; /* once is enough */
     int bind_result;   /* of a binding that ended at once */
     unsigned interims; /* 1xx heads seen */
 };
@@ -151,6 +155,13 @@ int gw_exchange_inspect(struct gw_exchange *exchange, struct eio_span piece);
 /* The response is whole: unbinds the sid if it said that the session is over
  * or not known. */
 void gw_exchange_end_session(struct gw_exchange *exchange);
+
+/* Whether the shared store may name another backend than the cache did. */
+bool gw_exchange_may_reroute(const struct gw_exchange *exchange);
+
+/* Asks it, and goes there; else does what is to be done with the answer of the
+ * old owner that is held, or with its death. */
+void gw_exchange_reroute(struct gw_exchange *exchange);
 
 struct eio_span gw_exchange_place(const struct gw_exchange *exchange,
                                   struct gw_place place);

@@ -42,10 +42,17 @@ static void complete(struct gw_exchange *exchange)
         gw_upstream_retire(&exchange->up);
     else
         gw_upstream_close(&exchange->up, false);
-    if (exchange->conn->stream->is_corked)
+    if (exchange->is_doubted) {
+        gw_exchange_reroute(exchange);
+        return;
+    }
+    if (exchange->conn->stream->is_corked && exchange->is_binding) {
         gw_exchange_enter(exchange, GW_EXCHANGE_HELD);
-    else
-        gw_exchange_finish(exchange);
+        return;
+    }
+    if (exchange->conn->stream->is_corked)
+        gw_stream_uncork(exchange->conn->stream);
+    gw_exchange_finish(exchange);
 }
 
 /* Passes on `head_len` bytes of head (in the scratch) and a piece of body. */
@@ -171,6 +178,9 @@ static size_t begin_response(struct gw_exchange *exchange,
     if (exchange->route == GW_ROUTE_HANDSHAKE && head->status == 200 &&
         !exchange->is_websocket && kind != GW_BODY_NONE)
         exchange->learn = gw_learn_new(head->content_encoding);
+    /* Whoever denies may do so since the cache is wrong. */
+    if (exchange->is_denial && gw_exchange_may_reroute(exchange))
+        exchange->conn->stream->is_corked = true;
     frame_response(exchange, head, &form);
     return gw_response_write(
         head, &form,

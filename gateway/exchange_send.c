@@ -51,10 +51,9 @@ static void on_found(struct gw_lookup *lookup, enum gw_affinity result)
     }
 }
 
-static void choose(struct gw_exchange *exchange)
+static void take_backend(struct gw_exchange *exchange,
+                         struct gw_backend *backend)
 {
-    struct gw_backend *backend =
-        gw_backend_choose(exchange->worker, &exchange->tried);
     if (exchange->is_counted) {
         atomic_fetch_sub_explicit(&exchange->backend->handshakes, 1,
                                   memory_order_relaxed);
@@ -75,6 +74,37 @@ static void choose(struct gw_exchange *exchange)
     gw_exchange_connect(exchange);
 }
 
+static void choose(struct gw_exchange *exchange)
+{
+    take_backend(exchange,
+                 gw_backend_choose(exchange->worker, &exchange->tried));
+}
+
+static void on_hinted(struct gw_lookup *lookup, enum gw_affinity result)
+{
+    struct gw_exchange *exchange = lookup->arg;
+    exchange->query.sid.len = 0;
+    if (result == GW_AFFINITY_FOUND)
+        take_backend(exchange, lookup->session.backend);
+    else
+        choose(exchange);
+}
+
+static void find(struct gw_exchange *exchange, gw_lookup_fn done,
+                 bool may_recover)
+{
+    struct gw_lookup_about about = {
+        .sid = &exchange->query.sid,
+        .path = gw_exchange_place(exchange, exchange->places.path),
+        .host = gw_exchange_place(exchange, exchange->places.host),
+        .peer = &exchange->conn->peer,
+    };
+    gw_exchange_enter(exchange, GW_EXCHANGE_ROUTE);
+    exchange->lookup.done = done;
+    exchange->lookup.arg = exchange;
+    gw_affinity_find(exchange->worker, &exchange->lookup, &about, may_recover);
+}
+
 void gw_exchange_route(struct gw_exchange *exchange)
 {
     struct gw_own_reply reply = {.status = 200};
@@ -91,23 +121,20 @@ void gw_exchange_route(struct gw_exchange *exchange)
         choose(exchange);
         return;
     case GW_ROUTE_HANDSHAKE:
+        /* A session that could not be bound is not even begun. */
+        if (!gw_affinity_may_bind(exchange->worker)) {
+            gw_exchange_fail(exchange, 503);
+            return;
+        }
         gw_count(&exchange->worker->metrics.handshakes);
-        choose(exchange);
+        if (exchange->query.sid.len > 0)
+            find(exchange, on_hinted, false);
+        else
+            choose(exchange);
         return;
-    case GW_ROUTE_SESSION: {
-        struct gw_lookup_about about = {
-            .sid = &exchange->query.sid,
-            .path = gw_exchange_place(exchange, exchange->places.path),
-            .host = gw_exchange_place(exchange, exchange->places.host),
-            .peer = &exchange->conn->peer,
-        };
-        gw_exchange_enter(exchange, GW_EXCHANGE_ROUTE);
-        exchange->lookup.done = on_found;
-        exchange->lookup.arg = exchange;
-        gw_affinity_find(exchange->worker, &exchange->lookup, &about,
-                         !exchange->is_options);
+    case GW_ROUTE_SESSION:
+        find(exchange, on_found, !exchange->is_options);
         return;
-    }
     }
 }
 
@@ -133,7 +160,10 @@ static void owner_is_dead(struct gw_exchange *exchange)
 {
     gw_affinity_unbind(exchange->worker, &exchange->query.sid,
                        exchange->backend);
-    gw_exchange_fail_eio(exchange, EIO_ERROR_UNKNOWN_SID);
+    if (gw_exchange_may_reroute(exchange))
+        gw_exchange_reroute(exchange);
+    else
+        gw_exchange_fail_eio(exchange, EIO_ERROR_UNKNOWN_SID);
 }
 
 static void on_pause_over(struct gw_timer *timer)
@@ -262,7 +292,10 @@ void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head)
             (struct iovec){(void *)(uintptr_t)(end + skip), until - skip};
     }
     gw_stream_writev(exchange->up->stream, pieces, count);
-    gw_buf_free(&exchange->body);
+    /* A whole one is kept as long as its backend may turn out to be the wrong
+     * one. */
+    if (!gw_exchange_may_reroute(exchange))
+        gw_buf_free(&exchange->body);
     /* The response is awaited from the last piece of the request on. */
     if (exchange->state == GW_EXCHANGE_HEAD)
         gw_worker_timer(exchange->worker, &exchange->timer,

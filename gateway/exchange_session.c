@@ -21,6 +21,8 @@ void gw_exchange_end_session(struct gw_exchange *exchange)
     if (is_denied)
         gw_count(&exchange->worker->backend_metrics[exchange->backend->index]
                       .b_unknown_sid);
+    exchange->is_doubted = is_denied && exchange->conn->stream->is_corked &&
+                           gw_exchange_may_reroute(exchange);
     if (is_denied || (exchange->scan.found && exchange->status == 200))
         gw_affinity_unbind(exchange->worker, &exchange->query.sid,
                            exchange->backend);
@@ -36,6 +38,69 @@ static void release_held(struct gw_exchange *exchange)
     else
         gw_exchange_pump(exchange);
 }
+
+/* ---- a cached owner that does not have the session ---- */
+
+bool gw_exchange_may_reroute(const struct gw_exchange *exchange)
+{
+    /* All of the request must be at hand to be sent again. */
+    return exchange->route == GW_ROUTE_SESSION && exchange->session.is_cached &&
+           !exchange->was_rerouted && exchange->decoder.is_done &&
+           gw_buf_len(exchange->body) == exchange->body_bytes;
+}
+
+/* As if no backend had been asked yet. */
+static void forget_response(struct gw_exchange *exchange)
+{
+    struct gw_stream *client = exchange->conn->stream;
+    if (client->is_corked)
+        gw_buf_free(&client->out);
+    client->is_corked = false;
+    gw_buf_free(&exchange->denial);
+    memset(&exchange->response, 0, sizeof(exchange->response));
+    memset(&exchange->scan, 0, sizeof(exchange->scan));
+    exchange->status = 0;
+    exchange->keep_alive_s = -1;
+    exchange->refusals = 0;
+    exchange->interims = 0;
+    exchange->out_is_chunked = false;
+    exchange->is_reusable = false;
+    exchange->is_retiring = false;
+    exchange->is_denial = false;
+    exchange->is_doubted = false;
+    exchange->was_resent = false;
+}
+
+static void on_found_again(struct gw_lookup *lookup, enum gw_affinity result)
+{
+    struct gw_exchange *exchange = lookup->arg;
+    if (result == GW_AFFINITY_FOUND &&
+        lookup->session.backend != exchange->backend) {
+        gw_count(&exchange->worker->metrics.rerouted);
+        exchange->session = lookup->session;
+        exchange->backend = lookup->session.backend;
+        forget_response(exchange);
+        gw_exchange_connect(exchange);
+        return;
+    }
+    if (exchange->is_doubted)
+        release_held(exchange);
+    else
+        gw_exchange_fail_eio(exchange, EIO_ERROR_UNKNOWN_SID);
+}
+
+void gw_exchange_reroute(struct gw_exchange *exchange)
+{
+    struct gw_lookup_about about = {.sid = &exchange->query.sid,
+                                    .peer = &exchange->conn->peer};
+    exchange->was_rerouted = true;
+    gw_exchange_enter(exchange, GW_EXCHANGE_HELD);
+    exchange->lookup.done = on_found_again;
+    exchange->lookup.arg = exchange;
+    gw_affinity_find_again(exchange->worker, &exchange->lookup, &about);
+}
+
+/* ---- a handshake's answer ---- */
 
 static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
 {
@@ -122,6 +187,9 @@ int gw_exchange_inspect(struct gw_exchange *exchange, struct eio_span piece)
     if (exchange->is_denial) {
         size_t room = DENIAL_MAX - gw_buf_len(exchange->denial);
         size_t take = piece.len < room ? piece.len : room;
+        /* Too long for a denial: it is held no longer. */
+        if (take < piece.len && exchange->conn->stream->is_corked)
+            gw_stream_uncork(exchange->conn->stream);
         if (!gw_buf_append(&exchange->denial, piece.ptr, take))
             exchange->is_denial = false;
     } else if (exchange->is_get && exchange->status == 200) {

@@ -5,6 +5,7 @@
 #include "gateway/log.h"
 #include "gateway/options.h"
 #include "gateway/server.h"
+#include "gateway/shared.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -181,6 +182,9 @@ static int serve(struct control *control)
         fail(error);
         goto stop;
     }
+    /* A session that is bound before the store is reached is not in it. */
+    if (control->server->is_shared)
+        gw_shared_settle(control->server->shared);
     say_ready(control);
     uv_run(&control->loop, UV_RUN_DEFAULT);
     gw_log(GW_LOG_INFO, "stopped", "code", "0");

@@ -122,9 +122,13 @@ int gw_option_fail(struct gw_reader *reader, const struct gw_option *option,
     return -1;
 }
 
+/* `value` may be a misplaced URL. */
 static int fail(struct gw_reader *reader, const char *text, const char *value)
 {
-    snprintf(reader->error, GW_OPTIONS_ERROR_MAX, "%.200s: %s", value, text);
+    char masked[200];
+
+    store_url_masked(value, masked, sizeof(masked));
+    snprintf(reader->error, GW_OPTIONS_ERROR_MAX, "%s: %s", masked, text);
     for (char *at = reader->error; *at != '\0'; at++)
         if (iscntrl((unsigned char)*at))
             *at = '?';

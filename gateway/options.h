@@ -36,7 +36,8 @@ void gw_options_help(FILE *out);
 void gw_options_man(FILE *out);
 
 /* The whole effective configuration as JSON that --config reads back. Secrets
- * (a password in the store's URL) are masked. */
+ * are not in it: a password in the store's URL is masked, and of the files that
+ * hold secrets only the names are told. */
 void gw_options_print(const struct gw_config *config, FILE *out);
 
 #endif

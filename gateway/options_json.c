@@ -178,8 +178,7 @@ int gw_options_json(struct gw_reader *reader, char *text, size_t len)
     return status;
 }
 
-/* All of the file into text; its length, or -1. */
-static ssize_t read_all(int fd, char *text, size_t size)
+ssize_t gw_options_read_all(int fd, char *text, size_t size)
 {
     size_t len = 0;
 
@@ -212,7 +211,7 @@ int gw_options_file(struct gw_reader *reader, const char *name)
         fail(reader, "cannot be read: ", strerror(errno));
         goto done;
     }
-    len = read_all(fd, text, FILE_BYTES_MAX + 1);
+    len = gw_options_read_all(fd, text, FILE_BYTES_MAX + 1);
     if (len < 0) {
         fail(reader, "cannot be read: ", strerror(errno));
     } else if (len > FILE_BYTES_MAX) {

@@ -176,38 +176,21 @@ static int set_switch(struct gw_reader *reader, const struct gw_option *option,
     return 0;
 }
 
-void gw_store_masked(const char *url, char *out, size_t size)
-{
-    const char *user = strstr(url, "://");
-    const char *at = strrchr(url, '@');
-    const char *colon;
-
-    user = user == NULL ? url : user + 3;
-    if (at == NULL || at < user) {
-        snprintf(out, size, "%s", url);
-        return;
-    }
-    colon = memchr(user, ':', (size_t)(at - user));
-    if (colon == NULL)
-        snprintf(out, size, "%s", url);
-    else
-        snprintf(out, size, "%.*s:***%s", (int)(colon - url), url, at);
-}
-
+/* Nothing that is wrong with a URL may show the password in it: only
+ * store_url_parse writes such lines. */
 static int set_store(struct gw_reader *reader, const struct gw_option *option,
                      const char *text)
 {
-    char masked[128];
+    struct gw_config *config = reader->config;
+    char problem[STORE_URL_ERROR_MAX];
+    size_t len = strlen(text);
 
-    if (strcmp(text, "memory") != 0) {
-        gw_store_masked(text, masked, sizeof(masked));
-        return gw_option_fail(reader, option,
-                              "%s is not available: this build has only the "
-                              "store called memory",
-                              masked);
-    }
-    snprintf(reader->config->store_url, sizeof(reader->config->store_url), "%s",
-             text);
+    if (len >= sizeof(config->store_url))
+        return gw_option_fail(reader, option, "the URL is over %zu bytes",
+                              sizeof(config->store_url) - 1);
+    if (store_url_parse(text, &config->store, problem) != 0)
+        return gw_option_fail(reader, option, "%s", problem);
+    memcpy(config->store_url, text, len + 1);
     return 0;
 }
 
@@ -229,6 +212,36 @@ static int set_name(struct gw_reader *reader, const struct gw_option *option,
                               "%.80s is not 1 to %zu letters, digits, '.', "
                               "'_' or '-'",
                               text, option->width - 1);
+    memcpy(field_of(reader, option), text, len + 1);
+    return 0;
+}
+
+static int set_prefix(struct gw_reader *reader, const struct gw_option *option,
+                      const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len >= option->width || !has_only(text, len, "._-:{}"))
+        return gw_option_fail(reader, option,
+                              "%.80s is not 1 to %zu letters, digits, '.', "
+                              "'_', '-', ':', '{' or '}'",
+                              text, option->width - 1);
+    memcpy(field_of(reader, option), text, len + 1);
+    return 0;
+}
+
+static int set_file(struct gw_reader *reader, const struct gw_option *option,
+                    const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len >= option->width)
+        return gw_option_fail(reader, option, "%.40s... is over %zu bytes",
+                              text, option->width - 1);
+    for (size_t i = 0; i < len; i++)
+        if (iscntrl((unsigned char)text[i]))
+            return gw_option_fail(reader, option,
+                                  "%s holds a control character", text);
     memcpy(field_of(reader, option), text, len + 1);
     return 0;
 }
@@ -447,6 +460,7 @@ int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
         [GW_KIND_NAME] = set_name,     [GW_KIND_CHOICE] = set_choice,
         [GW_KIND_SWITCH] = set_switch, [GW_KIND_COUNT] = set_quantity,
         [GW_KIND_SIZE] = set_quantity, [GW_KIND_TIME] = set_quantity,
+        [GW_KIND_PREFIX] = set_prefix, [GW_KIND_FILE] = set_file,
     };
 
     return setters[option->kind](reader, option, text);

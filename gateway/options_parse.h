@@ -5,6 +5,8 @@
 
 #include "gateway/options.h"
 
+#include <sys/types.h>
+
 enum gw_option_kind {
     GW_KIND_GROUP,   /* a heading in lists */
     GW_KIND_LISTEN,  /* repeats; host:port */
@@ -14,6 +16,8 @@ enum gw_option_kind {
     GW_KIND_ADMIN,   /* host:port or off */
     GW_KIND_STORE,
     GW_KIND_NAME,
+    GW_KIND_PREFIX, /* of keys */
+    GW_KIND_FILE,   /* its name; "" for none */
     GW_KIND_CHOICE, /* an enum, by its position among the words */
     GW_KIND_SWITCH, /* bool */
     GW_KIND_COUNT,  /* uint32_t or uint64_t */
@@ -87,8 +91,12 @@ int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
 int gw_options_json(struct gw_reader *reader, char *text, size_t len);
 int gw_options_file(struct gw_reader *reader, const char *name);
 
-/* Resolves all addresses and checks what several options say together.
- * Returns 0 or -1. */
+/* Reads up to `size` bytes to the end of the file. Returns how many, or -1 with
+ * errno set. */
+ssize_t gw_options_read_all(int fd, char *text, size_t size);
+
+/* Resolves all addresses, reads the files that hold secrets and checks what
+ * several options say together. Returns 0 or -1. */
 int gw_options_check(struct gw_reader *reader);
 
 /* The number that a COUNT, SIZE or TIME field holds, and it as text in the
@@ -99,8 +107,5 @@ void gw_quantity_text(enum gw_option_kind kind, uint64_t value, char out[32]);
 
 /* The n-th word of a CHOICE into out; false past the last. */
 bool gw_choice_word(const struct gw_option *option, size_t n, char out[32]);
-
-/* Copies a store URL without its password. */
-void gw_store_masked(const char *url, char *out, size_t size);
 
 #endif

@@ -29,6 +29,14 @@ static void print_wrapped(FILE *out, const char *text, int indent, bool is_mdoc)
     fputc('\n', out);
 }
 
+/* A switch that is on is shown with its value: the flag alone would be of no
+ * use. */
+static bool is_on(const struct gw_option *option)
+{
+    return option->kind == GW_KIND_SWITCH &&
+           strcmp(option->initial, "true") == 0;
+}
+
 /* "(10ms to 1h, default 10s)" or nothing. */
 static void facts(const struct gw_option *option, char *out, size_t size)
 {
@@ -53,7 +61,9 @@ static void help_option(FILE *out, const struct gw_option *option)
     char extra[160];
 
     facts(option, extra, sizeof(extra));
-    if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
+    if (is_on(option))
+        fprintf(out, "  --%s=%s\n", option->name, option->argument);
+    else if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
         fprintf(out, "  --%s\n", option->name);
     else
         fprintf(out, "  --%s %s\n", option->name, option->argument);
@@ -92,7 +102,10 @@ static void man_option(FILE *out, const struct gw_option *option)
 {
     char extra[160];
 
-    if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
+    if (is_on(option))
+        fprintf(out, ".It Fl -%s Ns = Ns Ar %s\n", option->name,
+                option->argument);
+    else if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
         fprintf(out, ".It Fl -%s\n", option->name);
     else
         fprintf(out, ".It Fl -%s Ar %s\n", option->name, option->argument);
@@ -185,11 +198,12 @@ static void print_list(FILE *out, const struct gw_option *option,
 static void print_scalar(FILE *out, const struct gw_option *option,
                          const struct gw_config *config)
 {
-    char text[sizeof(config->store_url)];
+    char text[sizeof(config->store_url) + 4]; /* the mask may be longer */
+    const void *field = (const char *)config + option->offset;
 
     switch ((int)option->kind) {
     case GW_KIND_SWITCH:
-        fputs(config->netty ? "true" : "false", out);
+        fputs(*(const bool *)field ? "true" : "false", out);
         return;
     case GW_KIND_COUNT:
         fprintf(out, "%llu",
@@ -204,14 +218,14 @@ static void print_scalar(FILE *out, const struct gw_option *option,
             text[0] = '\0';
         break;
     case GW_KIND_STORE:
-        gw_store_masked(config->store_url, text, sizeof(text));
+        store_url_masked(config->store_url, text, sizeof(text));
         break;
     case GW_KIND_ADMIN:
         snprintf(text, sizeof(text), "%s",
                  config->admin.text[0] == '\0' ? "off" : config->admin.text);
         break;
     default:
-        snprintf(text, sizeof(text), "%s", config->gateway_name);
+        snprintf(text, sizeof(text), "%s", (const char *)field);
         break;
     }
     print_string(out, text);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Recovery: finding the owner of a sid that no record names, by asking every
- * backend with a request of sidgate's own that has no effect:
+ * Finding the backend of a sid that this process does not know: the shared
+ * store is asked, if there is one, and then every backend, with a request of
+ * sidgate's own that has no effect:
  *
  *   PUT <path>?EIO=4&transport=polling&sid=<sid>
  *
- * Requests for one sid share one question. How many are asked about at a time
- * is bounded, in all and for each client address; the others wait.
+ * Requests for one sid share one search. How many go on at a time, and how
+ * many a second may find nothing, is bounded for each client address and in
+ * all; the others wait.
  */
 #ifndef SIDGATE_GATEWAY_RECOVERY_H
 #define SIDGATE_GATEWAY_RECOVERY_H

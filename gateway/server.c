@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What all workers share, and their start and end. */
 #include "gateway/server.h"
+#include "gateway/denied.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
+#include "gateway/shared.h"
 #include "gateway/worker.h"
 #include "store/memory.h"
 
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #ifndef SIDGATE_VERSION
@@ -38,6 +41,24 @@ static int64_t store_now_ms(void *arg)
     return gw_now_ms();
 }
 
+/* Sessions that other replicas hold are counted there. */
+static void count_session(void *arg, const char *backend, const char *gateway,
+                          int delta)
+{
+    struct gw_server *server = arg;
+    if (!server->is_shared || strcmp(gateway, server->gateway_id) == 0)
+        gw_backend_count_session(server->backends, backend, delta);
+}
+
+static void name_gateway(struct gw_server *server)
+{
+    uint32_t nonce = 0;
+    if (getrandom(&nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
+        nonce = (uint32_t)gw_wall_ms();
+    snprintf(server->gateway_id, sizeof(server->gateway_id), "%s.%08x",
+             server->config.gateway_name, nonce);
+}
+
 struct gw_server *gw_server_new(const struct gw_config *config, char error[256])
 {
     struct gw_server *server = calloc(1, sizeof(*server));
@@ -48,14 +69,20 @@ struct gw_server *gw_server_new(const struct gw_config *config, char error[256])
     server->backends = gw_backends_new(&server->config);
     if (server->backends == NULL)
         goto fail;
+    server->is_shared = !config->store.is_memory;
+    name_gateway(server);
     struct store_memory_options options = {
         .max_entries = config->max_sessions,
         .now_ms = store_now_ms,
-        .on_count = gw_backend_count_session,
-        .count_arg = server->backends,
+        .on_count = count_session,
+        .count_arg = server,
+        .is_cache = server->is_shared,
     };
     server->memory = store_memory_new(&options);
-    if (server->memory != NULL)
+    server->denied = gw_denied_new();
+    server->shared = gw_shared_new(&server->config);
+    if (server->memory != NULL && server->denied != NULL &&
+        server->shared != NULL)
         return server;
 fail:
     snprintf(error, 256, "out of memory");
@@ -148,6 +175,8 @@ void gw_server_free(struct gw_server *server)
         gw_worker_free(server->workers[i]);
     if (server->memory != NULL)
         store_memory_free(server->memory);
+    gw_denied_free(server->denied);
+    gw_shared_free(server->shared);
     gw_backends_free(server->backends);
     free(server);
 }

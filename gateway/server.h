@@ -8,6 +8,7 @@
 
 #include "gateway/backend.h"
 #include "gateway/config.h"
+#include "store/store.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,15 +22,24 @@ enum gw_phase {
     GW_PHASE_STOPPED,  /* what is left is cut */
 };
 
+struct gw_denied;
+struct gw_shared;
 struct gw_worker;
 struct store_memory;
 
 struct gw_server {
     struct gw_config config;
     struct gw_backends *backends;
-    struct store_memory *memory;
+    struct store_memory *memory; /* the store, or a cache of the shared one */
+    struct gw_denied *denied;
+    struct gw_shared *shared;
+    bool is_shared; /* the store is one that several replicas share */
+    char gateway_id[STORE_GATEWAY_MAX]; /* the name, and what is new with each
+                                           start */
     struct gw_worker *workers[64];
     unsigned worker_count;
+    int64_t kick_second; /* of gw_kick: when, and how many by then */
+    unsigned kick_count;
     int64_t started_s;        /* wall clock */
     atomic_int phase;         /* enum gw_phase */
     atomic_uint busy_workers; /* worker threads that still run */

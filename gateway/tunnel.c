@@ -3,6 +3,7 @@
 #include "gateway/tunnel.h"
 #include "eio/frame.h"
 #include "gateway/log.h"
+#include "gateway/shared.h"
 #include "gateway/worker.h"
 
 #include <stdlib.h>
@@ -14,6 +15,7 @@ enum {
     TOUCH_MS = 400000, /* less than half a tunnel's record lives */
     PACE_MS = 100,
     GOING_AWAY = 1001,
+    POLICY = 1008, /* an operator wants it so */
     INTERNAL_ERROR = 1011,
 };
 
@@ -445,6 +447,23 @@ static void close_some(struct gw_timer *timer)
     }
     if (at != &worker->tunnels)
         gw_worker_timer(worker, timer, PACE_MS, close_some);
+}
+
+size_t gw_tunnels_kick(struct gw_worker *worker, const struct eio_sid *named)
+{
+    size_t count = 0;
+    struct gw_link *at = worker->tunnels.next;
+    while (at != &worker->tunnels) {
+        struct tunnel *tunnel = GW_CONTAINER(at, struct tunnel, link);
+        at = at->next;
+        struct eio_span sid = {tunnel->sid, tunnel->sid_len};
+        if (tunnel->state != TUNNEL_OPEN || tunnel->sid == NULL ||
+            !gw_shared_is_sid(worker->config, sid, named))
+            continue;
+        tunnel_close(tunnel, POLICY);
+        count++;
+    }
+    return count;
 }
 
 void gw_tunnels_drain(struct gw_worker *worker)

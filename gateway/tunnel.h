@@ -35,6 +35,9 @@ struct gw_tunnel_about {
 /* Takes the streams over. */
 void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about);
 
+/* Ends the tunnels of this session with a close frame 1008. Their number. */
+size_t gw_tunnels_kick(struct gw_worker *worker, const struct eio_sid *named);
+
 /* Shutdown: every websocket gets a close frame 1001, at the configured
  * rate. */
 void gw_tunnels_drain(struct gw_worker *worker);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* A worker: one thread with its own epoll, and everything on it. */
 #include "gateway/worker.h"
+#include "gateway/affinity.h"
 #include "gateway/conn.h"
 #include "gateway/listener.h"
-#include "gateway/log.h"
+#include "gateway/loop.h"
 #include "gateway/recovery.h"
+#include "gateway/replica.h"
+#include "gateway/shared.h"
 #include "gateway/tunnel.h"
 #include "gateway/upstream.h"
 #include "store/memory.h"
@@ -17,7 +20,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { HOUSEKEEPING_MS = 100 };
+enum {
+    HOUSEKEEPING_MS = 100,
+    ERRANDS_MS = 500, /* at the end, for what the store is still told */
+};
 
 void gw_worker_bury(struct gw_worker *worker, struct gw_stream *stream)
 {
@@ -81,6 +87,37 @@ static void housekeeping(struct gw_timer *timer)
     gw_worker_timer(worker, timer, HOUSEKEEPING_MS, housekeeping);
 }
 
+void gw_worker_post(struct gw_worker *worker, struct gw_mail *mail)
+{
+    pthread_mutex_lock(&worker->mail_lock);
+    mail->next = worker->mail;
+    worker->mail = mail;
+    atomic_store_explicit(&worker->has_mail, true, memory_order_relaxed);
+    pthread_mutex_unlock(&worker->mail_lock);
+    gw_worker_wake(worker);
+}
+
+static void take_mail(struct gw_worker *worker)
+{
+    struct gw_mail *in_order = NULL;
+    if (!atomic_load_explicit(&worker->has_mail, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&worker->mail_lock);
+    while (worker->mail != NULL) {
+        struct gw_mail *last = worker->mail;
+        worker->mail = last->next;
+        last->next = in_order;
+        in_order = last;
+    }
+    atomic_store_explicit(&worker->has_mail, false, memory_order_relaxed);
+    pthread_mutex_unlock(&worker->mail_lock);
+    while (in_order != NULL) {
+        struct gw_mail *mail = in_order;
+        in_order = mail->next;
+        mail->deliver(worker, mail);
+    }
+}
+
 static void enter_phase(struct gw_worker *worker)
 {
     enum gw_phase phase = (enum gw_phase)atomic_load(&worker->server->phase);
@@ -129,23 +166,42 @@ static void dispatch(struct gw_worker *worker, const struct epoll_event *event)
     }
 }
 
+static void turn(struct gw_worker *worker, int timeout_ms)
+{
+    struct epoll_event events[GW_EVENTS_MAX];
+    if (worker->ready != NULL)
+        timeout_ms = 0;
+    int n = epoll_wait(worker->epoll_fd, events, GW_EVENTS_MAX, timeout_ms);
+    worker->now_ms = gw_now_ms();
+    for (int i = 0; i < n; i++)
+        dispatch(worker, &events[i]);
+    take_mail(worker);
+    gw_wheel_advance(&worker->wheel, worker->now_ms);
+    call_ready(worker);
+    empty_graves(worker);
+}
+
+/* The sessions that end with this process are taken out of the shared store,
+ * which may need a moment. */
+static void finish_errands(struct gw_worker *worker)
+{
+    int64_t until_ms = worker->now_ms + ERRANDS_MS;
+    gw_replica_leave(worker->replica);
+    do
+        turn(worker, ERRANDS_MS / 10);
+    while (worker->errands.next != &worker->errands &&
+           worker->now_ms < until_ms);
+}
+
 static void *run(void *arg)
 {
     struct gw_worker *worker = arg;
-    struct epoll_event events[GW_EVENTS_MAX];
     worker->now_ms = gw_now_ms();
     gw_worker_timer(worker, &worker->housekeeping, HOUSEKEEPING_MS,
                     housekeeping);
+    gw_replica_start(worker->replica);
     while (!is_finished(worker)) {
-        int timeout = worker->ready != NULL
-                          ? 0
-                          : gw_wheel_timeout(&worker->wheel, worker->now_ms);
-        int n = epoll_wait(worker->epoll_fd, events, GW_EVENTS_MAX, timeout);
-        worker->now_ms = gw_now_ms();
-        for (int i = 0; i < n; i++)
-            dispatch(worker, &events[i]);
-        gw_wheel_advance(&worker->wheel, worker->now_ms);
-        call_ready(worker);
+        turn(worker, gw_wheel_timeout(&worker->wheel, worker->now_ms));
         enter_phase(worker);
         empty_graves(worker);
     }
@@ -154,6 +210,8 @@ static void *run(void *arg)
     gw_tunnels_cut(worker);
     gw_recovery_cut(worker);
     gw_upstreams_drop_idle(worker);
+    if (worker->server->is_shared)
+        finish_errands(worker);
     call_ready(worker);
     empty_graves(worker);
     atomic_fetch_sub(&worker->server->busy_workers, 1);
@@ -170,6 +228,20 @@ static bool open_descriptors(struct gw_worker *worker)
                      &event) == 0;
 }
 
+static bool open_store(struct gw_worker *worker)
+{
+    if (!worker->server->is_shared) {
+        worker->store = store_memory_client(worker->server->memory);
+        return worker->store != NULL;
+    }
+    worker->loop = gw_loop_new(worker);
+    worker->store = worker->loop != NULL ? gw_shared_open(worker) : NULL;
+    if (worker->store != NULL && worker->index == 0)
+        worker->replica = gw_replica_new(worker);
+    return worker->store != NULL &&
+           (worker->index != 0 || worker->replica != NULL);
+}
+
 struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
                                 char error[256])
 {
@@ -182,20 +254,22 @@ struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
     worker->index = index;
     worker->epoll_fd = -1;
     worker->wake_fd = -1;
+    worker->now_ms = gw_now_ms();
+    pthread_mutex_init(&worker->mail_lock, NULL);
+    gw_link_init(&worker->errands);
     gw_link_init(&worker->connections);
     gw_link_init(&worker->tunnels);
-    gw_wheel_init(&worker->wheel, gw_now_ms());
-    worker->backend_metrics = calloc(count, sizeof(*worker->backend_metrics));
-    worker->idle = calloc(count, sizeof(*worker->idle));
-    worker->store = store_memory_client(server->memory);
-    worker->recovery = gw_recovery_new(worker);
-    if (worker->backend_metrics == NULL || worker->idle == NULL ||
-        worker->store == NULL || worker->recovery == NULL ||
-        !open_descriptors(worker))
-        goto fail;
+    gw_wheel_init(&worker->wheel, worker->now_ms);
     if (getrandom(&worker->random_state, sizeof(worker->random_state), 0) < 0 ||
         worker->random_state == 0)
         worker->random_state = 0x9e3779b97f4a7c15ULL + index;
+    worker->backend_metrics = calloc(count, sizeof(*worker->backend_metrics));
+    worker->idle = calloc(count, sizeof(*worker->idle));
+    worker->recovery = gw_recovery_new(worker);
+    if (worker->backend_metrics == NULL || worker->idle == NULL ||
+        worker->recovery == NULL || !open_descriptors(worker) ||
+        !open_store(worker))
+        goto fail;
     worker->round_robin = gw_worker_random(worker);
     for (size_t i = 0; i < server->config.listen_count; i++) {
         const struct gw_address *address = &server->config.listen[i];
@@ -246,8 +320,16 @@ void gw_worker_free(struct gw_worker *worker)
         return;
     gw_listeners_close(worker);
     gw_recovery_free(worker->recovery);
+    gw_replica_free(worker->replica);
+    if (worker->store != NULL)
+        gw_affinity_end(worker);
     if (worker->store != NULL)
         store_close(worker->store);
+    gw_loop_free(worker->loop);
+    take_mail(worker);
+    call_ready(worker);
+    empty_graves(worker);
+    pthread_mutex_destroy(&worker->mail_lock);
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
     if (worker->epoll_fd >= 0)

@@ -36,9 +36,17 @@ struct gw_link {
     struct gw_link *prev;
 };
 
+/* Work for a worker from another thread, embedded in what it is about. */
+struct gw_mail {
+    struct gw_mail *next;
+    void (*deliver)(struct gw_worker *worker, struct gw_mail *mail);
+};
+
 struct gw_recovery_table;
+struct gw_replica;
 struct gw_upstream;
 struct gw_listener;
+struct store_loop;
 
 struct gw_worker {
     struct gw_server *server;
@@ -55,8 +63,14 @@ struct gw_worker {
     struct gw_timer accept_pause; /* running while out of descriptors */
     struct gw_upstream **idle;    /* [backend_count] most recent first */
     struct gw_upstream *retired;  /* waiting for the backend's FIN */
-    struct store *store;
+    struct store_loop *loop;      /* this worker, as the shared store sees it */
+    struct store *store;          /* the shared store, or the memory store */
     struct gw_recovery_table *recovery;
+    struct gw_replica *replica; /* the first worker's, with a shared store */
+    pthread_mutex_t mail_lock;
+    struct gw_mail *mail; /* last one first */
+    _Atomic bool has_mail;
+    struct gw_link errands; /* affinity's: what the store is being told */
     struct gw_link connections;
     struct gw_link tunnels;
     struct gw_stream *ready;   /* to be called again */
@@ -88,6 +102,11 @@ bool gw_worker_start(struct gw_worker *worker);
 
 /* Makes the worker look at the server's phase. Any thread. */
 void gw_worker_wake(struct gw_worker *worker);
+
+/* Has mail->deliver called in the worker's thread, in the order of posting.
+ * Any thread, as long as the worker exists; what is left when it ends is
+ * delivered by gw_worker_free. */
+void gw_worker_post(struct gw_worker *worker, struct gw_mail *mail);
 
 /* Waits for the thread, if there is one. */
 void gw_worker_join(struct gw_worker *worker);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Ends a session by the operator's word. */
+#include "gateway/kick.h"
+#include "gateway/affinity.h"
+#include "gateway/conn.h"
+#include "gateway/denied.h"
+#include "gateway/log.h"
+#include "gateway/tunnel.h"
+#include "store/memory.h"
+
+#include <stdlib.h>
+
+enum { KICKS_PER_SECOND = 100, DENIED_MS = 60000 };
+
+struct kick {
+    struct gw_mail mail;
+    struct eio_sid sid;
+};
+
+static void deliver(struct gw_worker *worker, struct gw_mail *mail)
+{
+    struct kick *kick = GW_CONTAINER(mail, struct kick, mail);
+    size_t count =
+        gw_tunnels_kick(worker, &kick->sid) + gw_conns_kick(worker, &kick->sid);
+    char masked[EIO_SID_MASK_MAX];
+    eio_sid_mask(&kick->sid, masked);
+    if (count > 0) {
+        gw_count_add(&worker->metrics.kicked, count);
+        gw_log(GW_LOG_INFO, "session_kicked", "sid", masked);
+    }
+    free(kick);
+}
+
+static bool is_allowed(struct gw_server *server, int64_t now_ms)
+{
+    if (now_ms / 1000 != server->kick_second) {
+        server->kick_second = now_ms / 1000;
+        server->kick_count = 0;
+    }
+    return server->kick_count++ < KICKS_PER_SECOND;
+}
+
+void gw_kick(struct gw_server *server, const char *sid, size_t len)
+{
+    struct gw_worker *worker = server->workers[0];
+    struct eio_sid key = {.len = (uint16_t)len};
+    struct store_record record;
+    int64_t life_ms;
+    if (len == 0 || len > EIO_SID_MAX || !is_allowed(server, worker->now_ms)) {
+        gw_log(GW_LOG_WARNING, "control_ignored", "why",
+               len == 0 || len > EIO_SID_MAX ? "not a session id"
+                                             : "too many kicks");
+        return;
+    }
+    memcpy(key.bytes, sid, len);
+    if (store_memory_find(server->memory, (struct store_key){sid, len}, &record,
+                          &life_ms)) {
+        struct gw_backend *backend =
+            gw_backend_find(server->backends, record.backend);
+        if (backend != NULL)
+            gw_affinity_unbind(worker, &key, backend);
+        store_memory_drop(server->memory, (struct store_key){sid, len}, NULL);
+    }
+    gw_denied_add(server->denied, &key, worker->now_ms, DENIED_MS);
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct kick *kick = calloc(1, sizeof(*kick));
+        if (kick == NULL)
+            return;
+        kick->sid = key;
+        kick->mail.deliver = deliver;
+        gw_worker_post(server->workers[i], &kick->mail);
+    }
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker as the loop that a store client lives in. */
+#include "gateway/loop.h"
+#include "gateway/resolve.h"
+#include "gateway/worker.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { READS_PER_TURN = 16, BUFFER_BYTES = 16384 };
+
+struct loop {
+    struct store_loop base;
+    struct gw_worker *worker;
+    /* Not the worker's: what a reply sets going reads into that one. */
+    char buffer[BUFFER_BYTES];
+};
+
+struct store_wire {
+    struct gw_grave grave;
+    struct loop *loop;
+    struct gw_worker *worker;
+    struct gw_stream *stream;
+    const struct store_wire_user *user;
+    void *arg;
+    struct gw_resolve *resolving;
+    struct gw_timer failure; /* tells, later, what cannot be told at once */
+    struct gw_resolved targets;
+    unsigned next_target;
+    bool is_open;
+    char why[80];
+};
+
+struct store_timer {
+    struct gw_grave grave;
+    struct gw_timer timer;
+    struct gw_worker *worker;
+    void (*fire)(void *arg);
+    void *arg;
+};
+
+static struct gw_worker *worker_of(struct store_loop *loop)
+{
+    return ((struct loop *)(void *)loop)->worker;
+}
+
+static int64_t loop_now_ms(struct store_loop *loop)
+{
+    return worker_of(loop)->now_ms;
+}
+
+static uint32_t loop_random(struct store_loop *loop)
+{
+    return gw_worker_random(worker_of(loop));
+}
+
+/* ---- wires ---- */
+
+static void wire_close(struct store_wire *wire)
+{
+    gw_resolve_cancel(&wire->resolving);
+    gw_timer_stop(&wire->worker->wheel, &wire->failure);
+    gw_stream_close(&wire->stream, false);
+    wire->user = NULL;
+    gw_worker_bury_object(wire->worker, &wire->grave);
+}
+
+static void wire_end(struct store_wire *wire, const char *why)
+{
+    const struct store_wire_user *user = wire->user;
+    wire_close(wire);
+    user->on_end(wire->arg, why);
+}
+
+static void on_failure(struct gw_timer *timer)
+{
+    struct store_wire *wire = GW_CONTAINER(timer, struct store_wire, failure);
+    wire_end(wire, wire->why);
+}
+
+static void on_stream(struct gw_stream *stream);
+
+static int start_connect(const struct sockaddr_storage *to, socklen_t len)
+{
+    int on = 1;
+    int fd =
+        socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (to->ss_family != AF_UNIX) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    }
+    if (connect(fd, (const struct sockaddr *)(const void *)to, len) == 0 ||
+        errno == EINPROGRESS)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* Tries the addresses that are left. False when there is none; wire->why says
+ * what was wrong with the last. */
+static bool try_next(struct store_wire *wire)
+{
+    while (wire->next_target < wire->targets.count) {
+        unsigned i = wire->next_target++;
+        int fd = start_connect(&wire->targets.addr[i], wire->targets.len[i]);
+        if (fd < 0) {
+            snprintf(wire->why, sizeof(wire->why), "%s", strerror(errno));
+            continue;
+        }
+        wire->stream = gw_stream_new(wire->worker, fd, on_stream, wire);
+        if (wire->stream != NULL)
+            return true;
+        snprintf(wire->why, sizeof(wire->why), "out of memory");
+    }
+    return false;
+}
+
+static void on_connect(struct store_wire *wire)
+{
+    struct gw_stream *stream = wire->stream;
+    if (stream->is_reset) {
+        int error = 0;
+        socklen_t len = sizeof(error);
+        getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        snprintf(wire->why, sizeof(wire->why), "%s",
+                 strerror(error != 0 ? error : ECONNRESET));
+        gw_stream_close(&wire->stream, false);
+        if (!try_next(wire))
+            wire_end(wire, wire->why);
+        return;
+    }
+    if (!stream->is_writable)
+        return;
+    wire->is_open = true;
+    /* What came in the same event raises no other. */
+    gw_stream_again(stream);
+    wire->user->on_open(wire->arg);
+}
+
+static void read_some(struct store_wire *wire)
+{
+    char *buffer = wire->loop->buffer;
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        struct gw_stream *stream = wire->stream;
+        if (stream == NULL || !stream->is_readable)
+            return;
+        ssize_t n = gw_stream_read(stream, buffer, BUFFER_BYTES);
+        if (n == GW_READ_EMPTY)
+            return;
+        if (n <= 0) {
+            wire_end(wire, n == 0 ? "closed by the server" : "connection lost");
+            return;
+        }
+        wire->user->on_bytes(wire->arg, buffer, (size_t)n);
+    }
+    if (wire->stream != NULL && wire->stream->is_readable)
+        gw_stream_again(wire->stream);
+}
+
+static void on_stream(struct gw_stream *stream)
+{
+    struct store_wire *wire = stream->owner;
+    if (!wire->is_open) {
+        on_connect(wire);
+        return;
+    }
+    if (stream->is_corked)
+        gw_stream_uncork(stream);
+    read_some(wire);
+}
+
+static void fail_later(struct store_wire *wire)
+{
+    gw_worker_timer(wire->worker, &wire->failure, 0, on_failure);
+}
+
+static void on_resolved(void *arg, const struct gw_resolved *found)
+{
+    struct store_wire *wire = arg;
+    wire->resolving = NULL;
+    wire->targets = *found;
+    snprintf(wire->why, sizeof(wire->why), "%s", found->why);
+    if (!try_next(wire))
+        wire_end(wire, wire->why);
+}
+
+static void find_target(struct store_wire *wire, const struct store_address *to)
+{
+    struct gw_resolved *targets = &wire->targets;
+    if (to->is_unix) {
+        struct sockaddr_un path = {.sun_family = AF_UNIX};
+        if (strlen(to->host) >= sizeof(path.sun_path)) {
+            snprintf(wire->why, sizeof(wire->why), "the path is too long");
+            return;
+        }
+        memcpy(path.sun_path, to->host, strlen(to->host) + 1);
+        memcpy(&targets->addr[0], &path, sizeof(path));
+        targets->len[0] = sizeof(path);
+        targets->count = 1;
+        return;
+    }
+    if (gw_resolve_literal(to->host, to->port, targets))
+        return;
+    wire->resolving =
+        gw_resolve_start(wire->worker, to->host, to->port, on_resolved, wire);
+    if (wire->resolving == NULL)
+        snprintf(wire->why, sizeof(wire->why), "cannot start a thread");
+}
+
+static struct store_wire *loop_open(struct store_loop *loop,
+                                    const struct store_address *to,
+                                    const struct store_wire_user *user,
+                                    void *arg)
+{
+    struct store_wire *wire = calloc(1, sizeof(*wire));
+    if (wire == NULL)
+        return NULL;
+    wire->loop = (struct loop *)(void *)loop;
+    wire->worker = wire->loop->worker;
+    wire->user = user;
+    wire->arg = arg;
+    find_target(wire, to);
+    if (wire->resolving == NULL && !try_next(wire))
+        fail_later(wire);
+    return wire;
+}
+
+/* Held back until the stream is called again later in this turn: what one turn
+ * writes is one system call. */
+static void loop_write(struct store_wire *wire, const char *bytes, size_t len)
+{
+    if (gw_stream_unsent(wire->stream) == 0) {
+        wire->stream->is_corked = true;
+        gw_stream_again(wire->stream);
+    }
+    gw_stream_write(wire->stream, bytes, len);
+}
+
+static size_t loop_unsent(const struct store_wire *wire)
+{
+    return wire->stream != NULL ? gw_stream_unsent(wire->stream) : 0;
+}
+
+/* ---- timers ---- */
+
+static void on_timer(struct gw_timer *timer)
+{
+    struct store_timer *one = GW_CONTAINER(timer, struct store_timer, timer);
+    one->fire(one->arg);
+}
+
+static struct store_timer *loop_timer_new(struct store_loop *loop,
+                                          void (*fire)(void *arg), void *arg)
+{
+    struct store_timer *timer = calloc(1, sizeof(*timer));
+    if (timer == NULL)
+        return NULL;
+    timer->worker = worker_of(loop);
+    timer->fire = fire;
+    timer->arg = arg;
+    return timer;
+}
+
+static void loop_timer_start(struct store_timer *timer, int64_t after_ms)
+{
+    gw_worker_timer(timer->worker, &timer->timer, after_ms, on_timer);
+}
+
+static void loop_timer_stop(struct store_timer *timer)
+{
+    gw_timer_stop(&timer->worker->wheel, &timer->timer);
+}
+
+static void loop_timer_free(struct store_timer *timer)
+{
+    if (timer == NULL)
+        return;
+    loop_timer_stop(timer);
+    gw_worker_bury_object(timer->worker, &timer->grave);
+}
+
+static const struct store_loop_ops loop_ops = {
+    .now_ms = loop_now_ms,
+    .random = loop_random,
+    .open = loop_open,
+    .write = loop_write,
+    .unsent = loop_unsent,
+    .close = wire_close,
+    .timer_new = loop_timer_new,
+    .timer_start = loop_timer_start,
+    .timer_stop = loop_timer_stop,
+    .timer_free = loop_timer_free,
+};
+
+struct store_loop *gw_loop_new(struct gw_worker *worker)
+{
+    struct loop *loop = calloc(1, sizeof(*loop));
+    if (loop == NULL)
+        return NULL;
+    loop->base.ops = &loop_ops;
+    loop->worker = worker;
+    return &loop->base;
+}
+
+void gw_loop_free(struct store_loop *loop)
+{
+    free((void *)loop);
+}

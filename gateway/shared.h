@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What this process knows of the store that it shares with other replicas: is
+ * it there, does it hold what was written.
+ *
+ * Rounds: each loss begins a new one. Every entry of the cache is marked with
+ * the round in which it was written; those with another mark are written
+ * again (republish.h).
+ */
+#ifndef SIDGATE_GATEWAY_SHARED_H
+#define SIDGATE_GATEWAY_SHARED_H
+
+#include "eio/query.h"
+#include "gateway/server.h"
+#include "store/store.h"
+
+/* NULL when memory is short. Harmless where nothing is shared. */
+struct gw_shared *gw_shared_new(const struct gw_config *config);
+void gw_shared_free(struct gw_shared *shared);
+
+/* The worker's client of the shared store; NULL when memory is short. */
+struct store *gw_shared_open(struct gw_worker *worker);
+
+/* Waits until every worker's link is up or has failed once, at most a second.
+ * The control thread only. */
+void gw_shared_settle(struct gw_shared *shared);
+
+/* The mark of what is written now: 1 to 255. */
+uint8_t gw_shared_round(const struct gw_shared *shared);
+void gw_shared_next_round(struct gw_shared *shared);
+
+/* Something that was written is gone / could not be written. Any thread. */
+void gw_shared_note_loss(struct gw_shared *shared);
+void gw_shared_note_unwritten(struct gw_shared *shared);
+
+/* Whether such a note was made since the last call. */
+bool gw_shared_take_loss(struct gw_shared *shared);
+bool gw_shared_take_unwritten(struct gw_shared *shared);
+
+/* Whether an operator means this session by `named`: its sid or, where those
+ * are hashed in the store, what stands there. */
+bool gw_shared_is_sid(const struct gw_config *config, struct eio_span sid,
+                      const struct eio_sid *named);
+
+#endif
