@@ -5,9 +5,10 @@
 BEGIN {
     FS = "\t"
     row_count = split("idle handshake poll message large upgrade setup " \
-        "broadcast poll-latency message-latency message-idle", row_names, " ")
+        "broadcast handshake-latency poll-latency message-latency " \
+        "message-idle", row_names, " ")
     target_count = split("haproxy haproxy-sid nginx haproxy-tuned " \
-        "nginx-tuned direct sidgate", target_names, " ")
+        "nginx-tuned direct sidgate-redis sidgate", target_names, " ")
     describe("idle", "RSS per idle tunnel", "bytes", 1, 600)
     describe("handshake", "handshake GET", "us", 1e-3, 0.75)
     describe("poll", "poll GET, kept connection", "us", 1e-3, 0.80)
@@ -16,6 +17,7 @@ BEGIN {
     describe("upgrade", "websocket upgrade", "us", 1e-3, 0.92)
     describe("setup", "whole session set-up", "us", 1e-3, 1.00)
     describe("broadcast", "broadcast, per delivery", "us", 1e-3, 0.74)
+    describe("handshake-latency", "handshake, p50 latency", "us", 1e-3, 1.00)
     describe("poll-latency", "poll, p50 latency", "us", 1e-3, 1.00)
     describe("message-latency", "message, p50 latency", "us", 1e-3, 1.00)
     describe("message-idle", "message, " idle " idle beside", "us", 1e-3, 1.10)
@@ -27,7 +29,7 @@ function describe(row, text, unit, factor, goal)
     unit_of[row] = unit
     factor_of[row] = factor
     goal_of[row] = goal
-    base_of[row] = row == "handshake" ? "haproxy-sid" : "haproxy"
+    base_of[row] = row ~ /^handshake/ ? "haproxy-sid" : "haproxy"
 }
 
 {
@@ -75,7 +77,7 @@ function best_peer(row,    i, target, best, found)
     found = ""
     for (i = 1; i <= target_count; i++) {
         target = target_names[i]
-        if (target == "sidgate" || target == "direct" ||
+        if (target ~ /^sidgate/ || target == "direct" ||
             !((row, target) in values))
             continue
         if (found == "" || median(values[row, target]) < best) {
@@ -187,7 +189,7 @@ END {
             comma = ","
         }
     printf "\n%d rounds in %d s; in brackets: the median of the rounds' " \
-        "ratios to\nhaproxy (handshake: to haproxy-sid).\n", rounds, seconds
+        "ratios to\nhaproxy (handshakes: to haproxy-sid).\n", rounds, seconds
     if (median(waits) > 5)
         printf "The machine was busy: the proxies waited for their core for " \
             "%d %% of the time they\nused it. The absolute figures are too " \

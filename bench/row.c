@@ -68,6 +68,7 @@ static const struct bench_row rows[] = {
     {"setup", KIND_CLOSED, no_steps, setup_loop, 1},
     {"broadcast", KIND_BROADCAST, tunnel_steps, listen_loop, 1},
     {"idle", KIND_IDLE, tunnel_steps, NULL, 1},
+    {"handshake-latency", KIND_OPEN, kept_steps, handshake_loop, 1},
     {"poll-latency", KIND_OPEN, kept_steps, poll_loop, 1},
     {"message-latency", KIND_OPEN, tunnel_steps, echo_loop, 1},
 };

@@ -14,7 +14,7 @@ retries=2
 limit=330
 policy=(--other 0)
 only=
-targets=sidgate,haproxy,haproxy-sid,nginx,haproxy-tuned,nginx-tuned,direct
+targets=sidgate,sidgate-redis,haproxy,haproxy-sid,nginx,haproxy-tuned,nginx-tuned,direct
 json=
 check=0
 proxy_cpu=0
@@ -53,12 +53,13 @@ row large large 8192 4 s/GiB
 row upgrade upgrade 2000 16 us
 row setup setup 1500 16 us
 row broadcast broadcast 40 500 us
+row handshake-latency handshake-latency 600 32 us
 row poll-latency poll-latency 600 32 us
 row message-latency message-latency 600 32 us
 row idle idle 1 1 bytes
 row message-idle message 20000 32 us
-rows=(idle handshake poll message large upgrade setup broadcast poll-latency
-    message-latency message-idle)
+rows=(idle handshake poll message large upgrade setup broadcast
+    handshake-latency poll-latency message-latency message-idle)
 
 die() {
     echo "run.sh: $*" >&2
@@ -127,6 +128,7 @@ work=$(mktemp -d)
 results=$work/results.tsv
 : >"$results"
 declare -A pid port main_pid
+declare -A store=([sidgate]=memory)
 
 on_proxy_cpu() { exec chrt "${policy[@]}" taskset -c "$proxy_cpu" "$@"; }
 on_load_cpu() { chrt "${policy[@]}" taskset -c "$load_cpu" "$@"; }
@@ -169,6 +171,23 @@ config_of() {
         -e "s|@NODE3@|${nodes[2]}|" "$template" >"$work/$target.conf"
 }
 
+# The store has the other core, as the backend does.
+start_redis() {
+    local i
+    [ -z "${main_pid[redis]:-}" ] || return 0
+    port[redis]=$("$load" ports 1)
+    chrt "${policy[@]}" taskset -c "$load_cpu" redis-server \
+        --port "${port[redis]}" --bind 127.0.0.1 --save '' --appendonly no \
+        --dir "$work" >"$work/redis.log" 2>&1 &
+    main_pid[redis]=$!
+    for ((i = 0; i < 100; i++)); do
+        redis-cli -p "${port[redis]}" ping >"$work/redis.ping" 2>&1 && break
+        sleep 0.05
+    done
+    grep -q PONG "$work/redis.ping" || die "redis-server did not start"
+    store[sidgate-redis]=redis://127.0.0.1:${port[redis]}
+}
+
 # Start a target and wait until it serves. Sets port, main_pid and pid: the
 # process that does the work.
 start() {
@@ -180,8 +199,9 @@ start() {
         pid[$target]=0
         return
         ;;
-    sidgate)
-        on_proxy_cpu "$sidgate" --workers 1 \
+    sidgate*)
+        [ "$target" = sidgate ] || start_redis
+        on_proxy_cpu "$sidgate" --workers 1 --store "${store[$target]}" \
             --listen "127.0.0.1:${port[$target]}" \
             --backend "b1=127.0.0.1:${nodes[0]}" \
             --backend "b2=127.0.0.1:${nodes[1]}" \
@@ -216,6 +236,9 @@ takes_part() {
     case $target in
     *-tuned) [ "$row" = large ] ;;
     direct) [[ $row == *-latency ]] ;;
+    sidgate-redis)
+        [[ $row == handshake* || $row == poll* || $row == setup ]]
+        ;;
     *) true ;;
     esac
 }
@@ -280,6 +303,7 @@ list=()
 for target in ${targets//,/ }; do
     case $target in
     sidgate) program=$sidgate ;;
+    sidgate-redis) program=redis-server ;;
     haproxy | haproxy-sid | haproxy-tuned) program=haproxy ;;
     nginx | nginx-tuned) program=nginx ;;
     direct) program=true ;;
