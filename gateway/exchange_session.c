@@ -58,7 +58,9 @@ static void forget_response(struct gw_exchange *exchange)
     client->is_corked = false;
     gw_buf_free(&exchange->denial);
     memset(&exchange->response, 0, sizeof(exchange->response));
-    memset(&exchange->scan, 0, sizeof(exchange->scan));
+    /* That of a POST has seen the request, which is still the same. */
+    if (!exchange->is_post)
+        memset(&exchange->scan, 0, sizeof(exchange->scan));
     exchange->status = 0;
     exchange->keep_alive_s = -1;
     exchange->refusals = 0;

@@ -19,7 +19,9 @@
 enum {
     TURN_MS = 800, /* what an operator writes is read within a second */
     STALE_MS = STORE_PLANE_LIFE_MS, /* what others said is forgotten */
+    HELLO_MS = 100,                 /* and no sooner, however many say hello */
     MESSAGE_MAX = 300,
+    CHANNEL_MAX = STORE_PREFIX_MAX + 16,
     ADDRESS_TEXT_MAX = INET6_ADDRSTRLEN + 8,
 };
 
@@ -46,7 +48,10 @@ struct gw_replica {
     char now[STORE_PLANE_REPLICAS_MAX][STORE_GATEWAY_MAX]; /* this turn's */
     size_t now_count;
     int64_t whole_at_ms;
+    int64_t turn_at_ms; /* the last one began */
+    bool is_leaving;
     bool is_overtaken; /* a command came while admin was being read */
+    bool has_joined;   /* the others know of this one */
     bool is_disagreed; /* no backend is listed by all, and the log said so */
     char run_id[64];
 };
@@ -54,6 +59,17 @@ struct gw_replica {
 static struct gw_backends *backends_of(struct gw_replica *replica)
 {
     return replica->worker->server->backends;
+}
+
+static void write_channel(const struct gw_config *config, char *out)
+{
+    snprintf(out, CHANNEL_MAX, "%s:control", config->store_prefix);
+}
+
+static void on_hello_sent(void *arg, const struct redisReply *reply)
+{
+    (void)arg;
+    (void)reply;
 }
 
 /* ---- what others say ---- */
@@ -177,6 +193,21 @@ static void publish_drains(struct gw_replica *replica)
                                   true, false);
 }
 
+/* The others need not wait for their next turn to learn which backends this
+ * one lists: its first request may be for a session of theirs. */
+static void join(struct gw_replica *replica)
+{
+    struct gw_worker *worker = replica->worker;
+    char channel[CHANNEL_MAX];
+    const char *argv[] = {"PUBLISH", channel, "hello"};
+    write_channel(worker->config, channel);
+    const size_t lens[] = {7, strlen(channel), 5};
+    replica->has_joined =
+        store_link_send(store_redis_link(worker->store), 3, argv, lens,
+                        on_hello_sent, NULL) != NULL;
+    gw_shared_told(worker->server->shared, worker->index);
+}
+
 static void on_turn(void *arg, bool is_whole, bool is_lost)
 {
     struct gw_replica *replica = arg;
@@ -197,6 +228,8 @@ static void on_turn(void *arg, bool is_whole, bool is_lost)
     tell_changes(replica);
     apply_agreement(replica);
     apply_counts(replica);
+    if (!replica->has_joined)
+        join(replica);
 }
 
 static const struct store_plane_user plane_user = {
@@ -238,6 +271,17 @@ static void on_drain(struct gw_replica *replica, const char *text, size_t len,
     store_plane_put_admin(replica->plane, id, is_drained, true);
 }
 
+static void on_turn_timer(struct gw_timer *timer);
+
+static void turn_soon(struct gw_replica *replica)
+{
+    struct gw_worker *worker = replica->worker;
+    int64_t wait_ms = replica->turn_at_ms + HELLO_MS - worker->now_ms;
+    if (!replica->is_leaving)
+        gw_worker_timer(worker, &replica->turn_timer, wait_ms > 0 ? wait_ms : 0,
+                        on_turn_timer);
+}
+
 static void on_message(void *arg, const char *bytes, size_t len)
 {
     struct gw_replica *replica = arg;
@@ -249,6 +293,8 @@ static void on_message(void *arg, const char *bytes, size_t len)
         on_drain(replica, bytes, len, false);
     else if (take_word(&bytes, &len, "kick "))
         gw_kick(replica->worker->server, bytes, len);
+    else if (len == 5 && memcmp(bytes, "hello", 5) == 0)
+        turn_soon(replica);
     else
         gw_log(GW_LOG_WARNING, "control_ignored", "why", "unknown command");
 }
@@ -265,8 +311,8 @@ static struct store_link *open_control(struct gw_replica *replica)
 {
     struct gw_worker *worker = replica->worker;
     const struct gw_config *config = worker->config;
-    char channel[STORE_PREFIX_MAX + 16];
-    snprintf(channel, sizeof(channel), "%s:control", config->store_prefix);
+    char channel[CHANNEL_MAX];
+    write_channel(config, channel);
     struct store_link_options options = {
         .loop = worker->loop,
         .address = config->store.address,
@@ -320,6 +366,7 @@ static void on_turn_timer(struct gw_timer *timer)
     memset(replica->said, 0, sizeof(replica->said));
     replica->now_count = 0;
     replica->is_overtaken = false;
+    replica->turn_at_ms = worker->now_ms;
     store_plane_turn(replica->plane, list, backends->count);
 }
 
@@ -355,7 +402,9 @@ void gw_replica_on_link(struct gw_replica *replica)
         gw_shared_note_loss(replica->worker->server->shared);
     if (run_id[0] != '\0')
         snprintf(replica->run_id, sizeof(replica->run_id), "%s", run_id);
-    gw_worker_timer(replica->worker, &replica->turn_timer, 0, on_turn_timer);
+    if (!replica->is_leaving)
+        gw_worker_timer(replica->worker, &replica->turn_timer, 0,
+                        on_turn_timer);
 }
 
 static void write_address(const struct gw_address *address, char *out)
@@ -406,6 +455,7 @@ void gw_replica_leave(struct gw_replica *replica)
 {
     if (replica == NULL)
         return;
+    replica->is_leaving = true;
     gw_timer_stop(&replica->worker->wheel, &replica->turn_timer);
     gw_timer_stop(&replica->worker->wheel, &replica->republish_timer);
     store_plane_leave(replica->plane);

@@ -63,6 +63,16 @@ void gw_shared_settle(struct gw_shared *shared)
     pthread_mutex_unlock(&shared->lock);
 }
 
+void gw_shared_told(struct gw_shared *shared, unsigned index)
+{
+    pthread_mutex_lock(&shared->lock);
+    if (!shared->has_told[index])
+        shared->told_count++;
+    shared->has_told[index] = true;
+    pthread_cond_signal(&shared->told);
+    pthread_mutex_unlock(&shared->lock);
+}
+
 /* ---- rounds ---- */
 
 uint8_t gw_shared_round(const struct gw_shared *shared)
@@ -132,14 +142,12 @@ static void on_state(void *arg, bool is_up, const char *why)
     atomic_store_explicit(&worker->metrics.store_up, is_up,
                           memory_order_relaxed);
     pthread_mutex_lock(&shared->lock);
-    if (!shared->has_told[worker->index])
-        shared->told_count++;
-    shared->has_told[worker->index] = true;
-    pthread_cond_signal(&shared->told);
     tell(shared, worker->index, is_up, why);
     pthread_mutex_unlock(&shared->lock);
     if (is_up)
         gw_replica_on_link(worker->replica);
+    if (!is_up || worker->replica == NULL)
+        gw_shared_told(shared, worker->index);
 }
 
 static void on_error(void *arg, const char *text)

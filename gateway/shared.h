@@ -21,9 +21,13 @@ void gw_shared_free(struct gw_shared *shared);
 /* The worker's client of the shared store; NULL when memory is short. */
 struct store *gw_shared_open(struct gw_worker *worker);
 
-/* Waits until every worker's link is up or has failed once, at most a second.
- * The control thread only. */
+/* Waits until every worker has told, at most a second. The control thread
+ * only. */
 void gw_shared_settle(struct gw_shared *shared);
+
+/* Worker `index` works with the store, or knows that it cannot: its link is up
+ * or has failed once; the first one has read what the other replicas say. */
+void gw_shared_told(struct gw_shared *shared, unsigned index);
 
 /* The mark of what is written now: 1 to 255. */
 uint8_t gw_shared_round(const struct gw_shared *shared);

@@ -219,8 +219,8 @@ static void take_answer(struct store_link *link, const redisReply *reply)
         set_state(link, STORE_LINK_UP);
         tell_up(link);
     }
-    /* The callback may have freed the link, and so its calls. */
-    if (!link->is_freed && link->first_call != NULL)
+    /* The callback may have freed the link, and its calls with it. */
+    if (link->first_call != NULL)
         store_link_answer(link, reply);
 }
 

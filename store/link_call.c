@@ -279,7 +279,8 @@ void store_link_end_calls(struct store_link *link)
 {
     struct store_call *call;
 
-    while (!link->is_freed && (call = dequeue(link)) != NULL) {
+    /* A callback that frees the link leaves none. */
+    while ((call = dequeue(link)) != NULL) {
         finish(call, NULL);
         free(call);
     }

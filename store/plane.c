@@ -23,7 +23,7 @@
 #define MEMBERS_ASKED "66"
 #define SET_LIFE_MS   "60000"
 
-enum { FIRST_CALLS = 5, KEY_MAX = STORE_PREFIX_MAX + 96 };
+enum { FIRST_CALLS = 5, ARGS_MAX = 4, KEY_MAX = STORE_PREFIX_MAX + 96 };
 
 _Static_assert(STORE_PLANE_REPLICAS_MAX + 2 == 66, "as in MEMBERS_ASKED");
 
@@ -163,28 +163,24 @@ static void await(struct store_plane *plane, struct slot *slot,
         plane->is_whole = false;
 }
 
+/* All arguments are text. */
 static struct store_call *send_command(const struct store_plane *plane,
-                                       const char *const argv[3],
+                                       int argc, const char **argv,
                                        store_reply_fn done, void *arg)
 {
-    const char *copy[3];
-    size_t lens[3];
-    int argc = 0;
+    size_t lens[ARGS_MAX];
 
-    while (argc < 3 && argv[argc] != NULL) {
-        copy[argc] = argv[argc];
-        lens[argc] = strlen(argv[argc]);
-        argc++;
-    }
-    return store_link_send(plane->link, argc, copy, lens, done, arg);
+    for (int i = 0; i < argc; i++)
+        lens[i] = strlen(argv[i]);
+    return store_link_send(plane->link, argc, argv, lens, done, arg);
 }
 
-static void ask(struct store_plane *plane, const char *const argv[3],
+static void ask(struct store_plane *plane, int argc, const char **argv,
                 store_reply_fn done)
 {
     struct slot *slot = free_slot(plane);
 
-    await(plane, slot, send_command(plane, argv, done, slot));
+    await(plane, slot, send_command(plane, argc, argv, done, slot));
 }
 
 /* Of a command whose answer nobody needs. */
@@ -194,10 +190,10 @@ static void on_ignored(void *arg, const redisReply *reply)
     (void)reply;
 }
 
-static void tell(const struct store_plane *plane, const char *const argv[3])
+static void tell(const struct store_plane *plane, int argc, const char **argv)
 {
     struct store_call *may_be_refused =
-        send_command(plane, argv, on_ignored, NULL);
+        send_command(plane, argc, argv, on_ignored, NULL);
 
     (void)may_be_refused;
 }
@@ -297,8 +293,8 @@ static bool ask_member(struct store_plane *plane, const redisReply *member,
     struct slot *slot = free_slot(plane);
     snprintf(slot->id, sizeof(slot->id), "%s", member->str);
     gateway_key(plane, slot->id, key);
-    const char *const argv[3] = {"HGETALL", key};
-    await(plane, slot, send_command(plane, argv, on_replica, slot));
+    const char *argv[] = {"HGETALL", key};
+    await(plane, slot, send_command(plane, 2, argv, on_replica, slot));
     return true;
 }
 
@@ -355,10 +351,10 @@ bool store_plane_is_busy(const struct store_plane *plane)
 void store_plane_turn(struct store_plane *plane,
                       const struct store_plane_backend *backends, size_t count)
 {
-    const char *const read_admin[3] = {"HGETALL", plane->admin_key};
-    const char *const join[3] = {"SADD", plane->set_key, plane->id};
-    const char *const keep[3] = {"PEXPIRE", plane->set_key, SET_LIFE_MS};
-    const char *const list[3] = {"SRANDMEMBER", plane->set_key, MEMBERS_ASKED};
+    const char *read_admin[] = {"HGETALL", plane->admin_key};
+    const char *join[] = {"SADD", plane->set_key, plane->id};
+    const char *keep[] = {"PEXPIRE", plane->set_key, SET_LIFE_MS};
+    const char *list[] = {"SRANDMEMBER", plane->set_key, MEMBERS_ASKED};
 
     /* The end of a turn, which calls the user, is still part of it. */
     if (store_plane_is_busy(plane) || !store_link_is_up(plane->link))
@@ -366,11 +362,11 @@ void store_plane_turn(struct store_plane *plane,
     plane->is_whole = true;
     plane->has_beaten = false;
     plane->is_lost = false;
-    ask(plane, read_admin, on_words);
+    ask(plane, 2, read_admin, on_words);
     send_beat(plane, backends, count);
-    ask(plane, join, on_integer);
-    ask(plane, keep, on_integer);
-    ask(plane, list, on_members);
+    ask(plane, 3, join, on_integer);
+    ask(plane, 3, keep, on_integer);
+    ask(plane, 3, list, on_members);
 }
 
 void store_plane_put_admin(struct store_plane *plane, const char *backend,
@@ -379,19 +375,15 @@ void store_plane_put_admin(struct store_plane *plane, const char *backend,
     const char *word = is_drained ? "drain" : "ready";
     const char *argv[] = {is_newer ? "HSET" : "HSETNX", plane->admin_key,
                           backend, word};
-    const size_t lens[] = {strlen(argv[0]), strlen(argv[1]), strlen(argv[2]),
-                           strlen(argv[3])};
-    struct store_call *may_be_refused =
-        store_link_send(plane->link, 4, argv, lens, on_ignored, NULL);
 
-    (void)may_be_refused;
+    tell(plane, 4, argv);
 }
 
 void store_plane_leave(struct store_plane *plane)
 {
-    const char *const remove[3] = {"DEL", plane->own_key};
-    const char *const part[3] = {"SREM", plane->set_key, plane->id};
+    const char *remove[] = {"DEL", plane->own_key};
+    const char *part[] = {"SREM", plane->set_key, plane->id};
 
-    tell(plane, remove);
-    tell(plane, part);
+    tell(plane, 2, remove);
+    tell(plane, 3, part);
 }

@@ -189,9 +189,9 @@ void store_plane_beat_fini(struct store_plane_beat *beat)
     *beat = (struct store_plane_beat){0};
 }
 
-/* Returns the length of "field\nvalue\n", 0 when others could not read it. */
-static size_t write_backend(const struct store_plane_backend *backend,
-                            char out[FIELD_TEXT_MAX])
+/* Writes "field\nvalue\n"; false when others could not read it. */
+static bool write_backend(const struct store_plane_backend *backend,
+                          char out[FIELD_TEXT_MAX])
 {
     const int64_t sessions = backend->sessions > 0 ? backend->sessions : 0;
     const size_t id_len = strlen(backend->id);
@@ -203,11 +203,11 @@ static size_t write_backend(const struct store_plane_backend *backend,
         !store_plane_is_text(backend->id, id_len) ||
         !store_plane_is_text(backend->address, address_len) ||
         !is_address(backend->address, address_len))
-        return 0;
+        return false;
     const int len =
         snprintf(out, FIELD_TEXT_MAX, "%s%s\n%s%s%" PRId64 "\n", backend_mark,
                  backend->id, backend->address, sessions_mark, sessions);
-    return len > 0 && len < FIELD_TEXT_MAX ? (size_t)len : 0;
+    return len > 0 && len < FIELD_TEXT_MAX;
 }
 
 char *store_plane_beat_write(const struct store_plane_beat *beat)
@@ -224,9 +224,8 @@ char *store_plane_beat_write(const struct store_plane_beat *beat)
         fprintf(file, "version\n%s\n", beat->version);
     fprintf(file, "started\n%s\n", beat->started);
     for (size_t i = 0; i < beat->count && i < STORE_PLANE_BACKENDS_MAX; i++) {
-        const size_t len = write_backend(&beat->backends[i], field);
-        if (len > 0)
-            fwrite(field, 1, len, file);
+        if (write_backend(&beat->backends[i], field))
+            fprintf(file, "%s", field);
     }
     is_written = ferror(file) == 0;
     if (fclose(file) == 0 && is_written)

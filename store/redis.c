@@ -384,8 +384,11 @@ static void redis_close(struct store *store)
 {
     struct store_redis *redis = redis_of(store);
 
-    while (redis->first != NULL)
-        operation_free(redis->first);
+    for (struct operation *op = redis->first; op != NULL;) {
+        struct operation *next = op->next;
+        operation_free(op);
+        op = next;
+    }
     store_link_free(redis->link);
     free(redis);
 }

@@ -6,6 +6,8 @@
  * more, but lets go on what has begun to write. So a session that is new must
  * be written by HSET first, to be refused; one that is there may be renewed,
  * and a heartbeat (bounded, one for each replica) always goes through.
+ *
+ * A user may lack the right to PEXPIRE: no session stays without an expiry.
  */
 #include "store/script.h"
 
@@ -35,7 +37,11 @@ static const char put_script[] =
     "  redis.call('DEL', key)\n"
     "end\n"
     "redis.call('HSET', key, unpack(ARGV, 4))\n"
-    "redis.call('PEXPIRE', key, ARGV[3])\n"
+    "local expiry = redis.pcall('PEXPIRE', key, ARGV[3])\n"
+    "if type(expiry) == 'table' then\n"
+    "  redis.call('DEL', key)\n"
+    "  return expiry\n"
+    "end\n"
     "return result\n";
 
 /* Begins a script that is for the owner alone. */

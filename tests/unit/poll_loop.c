@@ -214,18 +214,22 @@ static void end_wire(struct store_wire *wire, int error)
     wire->user->on_end(wire->arg, error == 0 ? "closed" : strerror(error));
 }
 
-static void flush(struct store_wire *wire)
+/* False when the wire has ended. */
+static bool flush(struct store_wire *wire)
 {
     if (!wire->is_open || wire->unsent_len == 0)
-        return;
+        return true;
     const ssize_t sent =
         send(wire->fd, wire->unsent, wire->unsent_len, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN)
+    if (sent < 0 && errno != EAGAIN) {
         end_wire(wire, errno);
-    if (sent <= 0)
-        return;
-    wire->unsent_len -= (size_t)sent;
-    memmove(wire->unsent, wire->unsent + sent, wire->unsent_len);
+        return false;
+    }
+    if (sent > 0) {
+        wire->unsent_len -= (size_t)sent;
+        memmove(wire->unsent, wire->unsent + sent, wire->unsent_len);
+    }
+    return true;
 }
 
 static void finish_connect(struct store_wire *wire)
@@ -324,8 +328,9 @@ void poll_loop_turn(struct poll_loop *loop, int limit_ms)
     nfds_t count = 0;
 
     for (struct store_wire *wire = loop->wires; wire; wire = wire->next) {
-        if (!wire->is_dead)
-            flush(wire);
+        /* What an end has changed is not to be waited for. */
+        if (!wire->is_dead && !flush(wire))
+            limit_ms = 0;
     }
     bury(loop);
     for (struct store_wire *wire = loop->wires; wire; wire = wire->next) {

@@ -62,6 +62,7 @@ static const struct {
     {"-ERR invalid password\r\n", "down(wrong password); "},
     {"-ERR unknown command 'AUTH', with args: 'me' 'hush'\r\n",
      "down(AUTH failed); "},
+    {"-ERR not a password: 'hus\r\n", "down(AUTH failed); "},
     {"-ERR AUTH <password> called without any password configured\r\n",
      "down(a password is given, but it has none); "},
     {"-DENIED Redis is running in protected mode\r\n",
@@ -232,9 +233,8 @@ Test(store_link_setup, backoff_doubles_and_has_jitter)
         for (size_t i = 0; i < sizeof(least) / sizeof(least[0]); i++) {
             fake_loop_end(&fake, "refused");
             int64_t ms = next_attempt();
-            cr_expect(ms >= least[i] && ms <= 2 * least[i], "%zu: %ld", i,
-                      (long)ms);
-            cr_expect(c != 0 || ms == least[i]);
+            int64_t more = chances[c] % (least[i] + 1);
+            cr_expect_eq(ms, least[i] + more, "%zu: %ld", i, (long)ms);
         }
         close_link();
     }
@@ -319,6 +319,20 @@ Test(store_link_setup, a_subscriber_pings)
     expect_told("message(a\r\nb); ");
     fake_loop_wait(&fake, 1);
     expect_told("down(it does not answer); ");
+    close_link();
+}
+
+Test(store_link_setup, a_ping_is_of_one_connection)
+{
+    open_subscriber();
+    fake_loop_wait(&fake, 5500);
+    fake_loop_end(&fake, "gone");
+    fake_loop_wait(&fake, 100);
+    fake_loop_connect(&fake);
+    fake_loop_text(&fake, SUBSCRIBED);
+    expect_told("down(gone); up; ");
+    fake_loop_text(&fake, PONG);
+    expect_told("down(it sent a reply that nobody asked for); ");
     close_link();
 }
 

@@ -325,6 +325,11 @@ Test(store_redis_faults, no_permission_is_unavailable)
     redis_server_do(&server, "ACL SETUSER sidgate +hset +hmget -pttl");
     cr_expect_eq(get("a"), STORE_UNAVAILABLE);
     redis_server_do(&server, LIMITED_USER);
+    redis_server_do(&server, "ACL SETUSER sidgate -pexpire");
+    cr_expect_eq(put("b", "n1", NULL, 90000), STORE_UNAVAILABLE);
+    cr_expect_eq(redis_server_number(&server, "EXISTS sidgate:session:b"), 0,
+                 "left without an expiry");
+    redis_server_do(&server, LIMITED_USER);
     error_count = 0;
     every_operation();
 }
