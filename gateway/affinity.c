@@ -455,6 +455,32 @@ void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
         store_remove(worker->store, &errand->request, key_of(sid), id);
 }
 
+static void on_evictable(struct store_request *request,
+                         enum store_status status,
+                         const struct store_record *record, int64_t life_ms)
+{
+    struct errand *errand = GW_CONTAINER(request, struct errand, request);
+    (void)life_ms;
+    if (status != STORE_OK) {
+        errand_free(errand);
+        return;
+    }
+    errand->record = *record;
+    errand->request.done = on_removed;
+    store_remove(errand->worker->store, &errand->request, key_of(&errand->sid),
+                 errand->record.backend);
+}
+
+void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid)
+{
+    store_memory_drop(worker->server->memory, key_of(sid), NULL);
+    if (!worker->server->is_shared)
+        return;
+    struct errand *errand = errand_new(worker, sid, on_evictable);
+    if (errand != NULL)
+        store_get(worker->store, &errand->request, key_of(sid));
+}
+
 void gw_affinity_bind_cancel(struct gw_bind *bind)
 {
     if (bind->worker == NULL)

@@ -140,6 +140,10 @@ bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
                           const struct store_record *record, int64_t life_ms,
                           bool is_written);
 
+/* Takes the session out of memory and of the shared store, whichever backend
+ * holds it. */
+void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid);
+
 /* The life of a record in ms. */
 int64_t gw_affinity_life_ms(uint32_t ping_interval_ms, uint32_t ping_timeout_ms,
                             uint8_t transport);

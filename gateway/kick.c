@@ -6,7 +6,6 @@
 #include "gateway/denied.h"
 #include "gateway/log.h"
 #include "gateway/tunnel.h"
-#include "store/memory.h"
 
 #include <stdlib.h>
 
@@ -44,8 +43,6 @@ void gw_kick(struct gw_server *server, const char *sid, size_t len)
 {
     struct gw_worker *worker = server->workers[0];
     struct eio_sid key = {.len = (uint16_t)len};
-    struct store_record record;
-    int64_t life_ms;
     if (len == 0 || len > EIO_SID_MAX || !is_allowed(server, worker->now_ms)) {
         gw_log(GW_LOG_WARNING, "control_ignored", "why",
                len == 0 || len > EIO_SID_MAX ? "not a session id"
@@ -53,14 +50,7 @@ void gw_kick(struct gw_server *server, const char *sid, size_t len)
         return;
     }
     memcpy(key.bytes, sid, len);
-    if (store_memory_find(server->memory, (struct store_key){sid, len}, &record,
-                          &life_ms)) {
-        struct gw_backend *backend =
-            gw_backend_find(server->backends, record.backend);
-        if (backend != NULL)
-            gw_affinity_unbind(worker, &key, backend);
-        store_memory_drop(server->memory, (struct store_key){sid, len}, NULL);
-    }
+    gw_affinity_evict(worker, &key);
     gw_denied_add(server->denied, &key, worker->now_ms, DENIED_MS);
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct kick *kick = calloc(1, sizeof(*kick));

@@ -10,7 +10,8 @@
 #include "gateway/server.h"
 
 /* `sid` is the session id as its client sends it; with hash_sids_file also
- * what stands for it in the store. At most 100 kicks are carried out in a
+ * what stands for it in the store, which ends open tunnels and held polls
+ * only. At most 100 kicks are carried out in a
  * second. The first worker's thread only. */
 void gw_kick(struct gw_server *server, const char *sid, size_t len);
 

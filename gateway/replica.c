@@ -90,6 +90,14 @@ static void on_admin(void *arg, const char *id, bool is_drained)
         replica->said[backend->index].is_drained = is_drained;
 }
 
+static void on_admin_end(void *arg)
+{
+    struct gw_replica *replica = arg;
+    struct gw_backends *backends = backends_of(replica);
+    for (size_t i = 0; i < backends->count && !replica->is_overtaken; i++)
+        set_drained(&backends->list[i], replica->said[i].is_drained);
+}
+
 static void hear(struct gw_replica *replica, size_t i, const char *other,
                  const struct store_plane_backend *backend)
 {
@@ -212,9 +220,6 @@ static void on_turn(void *arg, bool is_whole, bool is_lost)
 {
     struct gw_replica *replica = arg;
     struct gw_worker *worker = replica->worker;
-    struct gw_backends *backends = backends_of(replica);
-    bool is_overtaken = replica->is_overtaken;
-    replica->is_overtaken = false;
     if (is_lost) {
         gw_shared_note_loss(worker->server->shared);
         publish_drains(replica);
@@ -223,8 +228,6 @@ static void on_turn(void *arg, bool is_whole, bool is_lost)
     if (!is_whole)
         return;
     replica->whole_at_ms = worker->now_ms;
-    for (size_t i = 0; i < backends->count && !is_overtaken; i++)
-        set_drained(&backends->list[i], replica->said[i].is_drained);
     tell_changes(replica);
     apply_agreement(replica);
     apply_counts(replica);
@@ -236,6 +239,7 @@ static const struct store_plane_user plane_user = {
     .on_admin = on_admin,
     .on_replica = on_replica,
     .on_turn = on_turn,
+    .on_admin_end = on_admin_end,
 };
 
 /* ---- commands ---- */

@@ -32,6 +32,7 @@ struct gw_republish {
     struct write *free_writes;
     int64_t round_at_ms; /* when the last round began */
     int64_t not_before_ms;
+    int64_t stepped_ms;
     int64_t credit; /* in thousandths of a session */
     unsigned under_way;
     unsigned long long sent; /* in this walk */
@@ -48,6 +49,7 @@ struct gw_republish *gw_republish_new(struct gw_worker *worker)
         return NULL;
     republish->worker = worker;
     republish->round_at_ms = worker->now_ms - ROUND_MIN_MS;
+    republish->stepped_ms = worker->now_ms;
     for (size_t i = 0; i < WRITES_MAX; i++) {
         republish->writes[i].republish = republish;
         republish->writes[i].next = republish->free_writes;
@@ -178,12 +180,12 @@ void gw_republish_step(struct gw_republish *republish)
 {
     struct gw_worker *worker = republish->worker;
     int64_t rate = worker->config->republish_rate;
-    int64_t step = rate * GW_REPUBLISH_MS;
+    int64_t most = rate * 4 * GW_REPUBLISH_MS + 1000;
     take_notes(republish);
-    /* A small burst makes up for steps that came late. */
-    republish->credit += step;
-    if (republish->credit > 4 * step + 1000)
-        republish->credit = 4 * step + 1000;
+    republish->credit += rate * (worker->now_ms - republish->stepped_ms);
+    republish->stepped_ms = worker->now_ms;
+    if (republish->credit > most)
+        republish->credit = most;
     if (!republish->is_active ||
         !store_link_is_up(store_redis_link(worker->store)) ||
         worker->now_ms < republish->not_before_ms)

@@ -215,13 +215,23 @@ static void hear(struct store_link *link, const redisReply *reply)
 
 static void take_answer(struct store_link *link, const redisReply *reply)
 {
-    if (link->state == STORE_LINK_STALLED) {
+    bool is_slow = link->state == STORE_LINK_STALLED;
+
+    /* Late replies do not end the stall, or each of them would let a few more
+     * calls in to wait in vain; but they show that it lives. */
+    if (is_slow && store_link_is_in_time(link)) {
+        is_slow = false;
         set_state(link, STORE_LINK_UP);
         tell_up(link);
+    } else if (is_slow) {
+        set_state(link, STORE_LINK_STALLED);
     }
     /* The callback may have freed the link, and its calls with it. */
     if (link->first_call != NULL)
         store_link_answer(link, reply);
+    if (is_slow && !link->is_freed && link->first_call == NULL &&
+        link->state == STORE_LINK_STALLED)
+        store_link_probe(link);
 }
 
 static void take(struct store_link *link, const redisReply *reply)

@@ -12,7 +12,8 @@
  *   SETUP       AUTH, SELECT, SCRIPT LOAD, INFO or SUBSCRIBE are under way
  *   UP          takes commands
  *   STALLED     a command got no answer in time; others are refused at once
- *               until a reply comes (UP again), or for two seconds (DOWN)
+ *               until a PING of the link's own is answered in time (UP again),
+ *               or nothing comes for two seconds (DOWN)
  */
 #ifndef SIDGATE_STORE_LINK_H
 #define SIDGATE_STORE_LINK_H

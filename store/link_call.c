@@ -19,6 +19,9 @@ enum {
     ERROR_EVERY_MS = 1000,
 };
 
+/* The due_ms of a call that was late once. */
+#define LATE INT64_MAX
+
 /* ---- commands as bytes ---- */
 
 static void append(struct store_bytes *bytes, const void *data, size_t len)
@@ -173,6 +176,24 @@ struct store_call *store_link_send(struct store_link *link, int argc,
     return start(link, call);
 }
 
+void store_link_probe(struct store_link *link)
+{
+    const struct store_bytes none = {0};
+    const char *ping[] = {"PING"};
+    struct store_call *call = call_new(NULL, NULL, &none);
+
+    if (call == NULL)
+        return; /* STALLED ends with the connection then */
+    store_bytes_command(&link->out, 1, ping);
+    start(link, call);
+}
+
+bool store_link_is_in_time(const struct store_link *link)
+{
+    return link->loop->ops->now_ms(link->loop) < link->first_call->due_ms &&
+           link->first_call->due_ms != LATE;
+}
+
 /* By its hash, or the whole script. */
 static void put_script(struct store_link *link, const struct store_call *call,
                        bool is_whole)
@@ -318,8 +339,10 @@ void store_link_end_late(struct store_link *link)
 
     for (struct store_call *call = link->first_call; call != NULL;
          call = call->next) {
+        if (call->due_ms == LATE)
+            continue;
         if (call->due_ms <= now) {
-            call->due_ms = INT64_MAX; /* it was late once */
+            call->due_ms = LATE;
             finish(call, NULL);
             if (link->is_freed)
                 return;

@@ -114,6 +114,12 @@ void store_bytes_arg(struct store_bytes *bytes, const char *arg, size_t len);
 void store_bytes_command(struct store_bytes *bytes, int argc,
                          const char *const *argv);
 
+/* Sends a PING of the link's own, to see how long it takes. */
+void store_link_probe(struct store_link *link);
+
+/* Whether a reply that comes now is in time for the oldest call. */
+bool store_link_is_in_time(const struct store_link *link);
+
 /* The reply to the oldest call, whose memory it ends. */
 void store_link_answer(struct store_link *link, const redisReply *reply);
 

@@ -42,6 +42,7 @@ struct store_plane {
     int64_t beaten; /* of the last one that was answered; 0: none */
     size_t waiting; /* slots in use; 0: no turn is under way */
     bool is_whole;
+    bool has_words;  /* admin was read whole */
     bool has_beaten; /* in this turn */
     bool is_lost;
     struct store_plane_word *words; /* the operator's, of this turn */
@@ -119,6 +120,9 @@ static void end_turn(struct store_plane *plane)
          word != NULL && is_believed && !is_gone; word = word->next)
         user->on_admin(plane->arg, word->backend, word->is_drained);
     store_plane_words_free(words);
+    if (!is_gone && is_believed && plane->has_words &&
+        user->on_admin_end != NULL)
+        user->on_admin_end(plane->arg);
     if (is_gone)
         return;
     plane->is_gone = NULL;
@@ -233,8 +237,9 @@ static void on_words(void *arg, const redisReply *reply)
 {
     struct store_plane *plane = take_slot(arg);
 
-    leave_slot(plane,
-               reply != NULL && store_plane_words_read(reply, &plane->words));
+    plane->has_words =
+        reply != NULL && store_plane_words_read(reply, &plane->words);
+    leave_slot(plane, plane->has_words);
 }
 
 /* Tells of another replica; false when the plane was freed meanwhile. */
@@ -360,6 +365,7 @@ void store_plane_turn(struct store_plane *plane,
     if (store_plane_is_busy(plane) || !store_link_is_up(plane->link))
         return;
     plane->is_whole = true;
+    plane->has_words = false;
     plane->has_beaten = false;
     plane->is_lost = false;
     ask(plane, 2, read_admin, on_words);

@@ -48,6 +48,9 @@ struct store_plane_user {
      * is_lost: Redis has lost what was written before (never in the first
      * turn that succeeds). */
     void (*on_turn)(void *arg, bool is_whole, bool is_lost);
+    /* All that the operator says has been told; comes behind the last
+     * on_admin. May be NULL. */
+    void (*on_admin_end)(void *arg);
 };
 
 struct store_plane_options {

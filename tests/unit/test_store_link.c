@@ -85,7 +85,7 @@ Test(store_link, each_call_has_its_own_time)
     close_link();
 }
 
-Test(store_link, a_late_reply_is_dropped_and_ends_the_stall)
+Test(store_link, a_probe_in_time_ends_the_stall)
 {
     open_link();
     call_get("1");
@@ -94,13 +94,44 @@ Test(store_link, a_late_reply_is_dropped_and_ends_the_stall)
     expect_told("down(it does not answer); 1=-; 2=-; ");
     fake_loop_wait(&fake, 1999);
     fake_loop_text(&fake, "+late\r\n");
+    cr_expect_null(call_get("refused"));
+    fake_loop_wait(&fake, 1999);
+    fake_loop_text(&fake, "+later\r\n");
+    expect_told("");
+    /* now PING is under way */
+    fake_loop_wait(&fake, 249);
+    cr_expect_null(call_get("refused"));
+    fake_loop_text(&fake, "+PONG\r\n");
     expect_told("up; ");
     call_get("3");
-    fake_loop_text(&fake, "+later\r\n+now\r\n");
+    fake_loop_text(&fake, "+now\r\n");
     expect_told("3=now; ");
     fake_loop_wait(&fake, 10000);
     expect_told("");
     cr_expect_eq(fake.opens, 1);
+    close_link();
+}
+
+/* One that answers, but always too late, is tried with a PING at a time and
+ * nothing else. */
+Test(store_link, a_slow_node_stays_stalled)
+{
+    open_link();
+    call_get("1");
+    fake_loop_wait(&fake, 250);
+    expect_told("down(it does not answer); 1=-; ");
+    fake_loop_wait(&fake, 150);
+    fake_loop_text(&fake, "+late\r\n");
+    for (int i = 0; i < 20; i++) {
+        fake_loop_wait(&fake, 400);
+        fake_loop_text(&fake, "+PONG\r\n");
+        cr_expect_null(call_get("refused"));
+    }
+    expect_told("");
+    cr_expect_eq(fake.opens, 1);
+    /* An error is an answer, too. */
+    fake_loop_text(&fake, "-NOPERM no PING\r\n");
+    expect_told("up; error(NOPERM no PING); ");
     close_link();
 }
 
@@ -283,7 +314,7 @@ Test(store_link, a_lost_script_has_no_more_time_than_others)
     expect_told("down(it does not answer); x=-; ");
     fake_loop_wait(&fake, 100);
     expect_told("2=-; ");
-    fake_loop_text(&fake, "+two\r\n+x\r\n");
+    fake_loop_text(&fake, "+two\r\n+x\r\n+PONG\r\n");
     expect_told("up; ");
     close_link();
 }
@@ -399,7 +430,7 @@ Test(store_link, callbacks_may_send)
     store_link_send(link_, 1, argv, lens, on_done_send, named("2"));
     fake_loop_wait(&fake, 250);
     expect_told("down(it does not answer); 2=-; refused; ");
-    fake_loop_text(&fake, "+OK\r\n");
+    fake_loop_text(&fake, "+OK\r\n+PONG\r\n");
     store_link_send(link_, 1, argv, lens, on_done_send, named("3"));
     fake_loop_end(&fake, "gone");
     expect_told("up; down(gone); 3=-; refused; ");

@@ -352,9 +352,9 @@ static bool is_freed(void *arg)
 Test(store_plane_faults, freed_within_a_callback)
 {
     const struct store_plane_user users[] = {
-        {free_on_admin, on_replica, on_turn},
-        {on_admin, free_on_replica, on_turn},
-        {on_admin, on_replica, free_on_turn},
+        {free_on_admin, on_replica, on_turn, NULL},
+        {on_admin, free_on_replica, on_turn, NULL},
+        {on_admin, on_replica, free_on_turn, NULL},
     };
 
     redis_server_do(&server, "HSET sidgate:admin n1 drain n2 drain");
@@ -398,7 +398,8 @@ static bool has_turned_thrice(void *arg)
 
 Test(store_plane_faults, the_next_turn_may_begin_within_on_turn)
 {
-    const struct store_plane_user user = {on_admin, on_replica, turn_again};
+    const struct store_plane_user user = {on_admin, on_replica, turn_again,
+                                          NULL};
     const struct store_plane_options options = {
         .link = store_redis_link(clients[0]),
         .prefix = "sidgate",
