@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Ways in which a Redis fails under live sessions, and what these may see of
+ * it: none is lost, and none waits longer than BOUND_MS for an answer. */
+import assert from 'node:assert/strict';
+import { storeIs } from '../../support/replicas.mjs';
+import { assertClean } from './cluster.mjs';
+import { RovingSession, startReplicated } from './replicas.mjs';
+import { eachOf, pause, until } from './wait.mjs';
+
+export const BOUND_MS = 2000;
+const SLOW_FACTOR = 3; /* with sanitizers */
+const BACK_MS = 20_000;
+const GONE_MS = 5000;
+const BREATH_MS = 150;
+const WIDTH = 32;
+
+const keyOf = ({ sid }) => `sidgate:session:${sid}`;
+
+/* begin, end: what befalls `redis`; ms: how long it lasts; refuses: handshakes
+ * cannot be written; spoils: a share of the keys stays as it is made. */
+export const OUTAGES = {
+  'Redis is killed and starts again, empty': {
+    begin: ({ redis }) => redis.kill(),
+    end: ({ redis }) => redis.restart(),
+    ms: 3000,
+    refuses: true,
+  },
+  'Redis is stopped for 5 s': {
+    begin: ({ redis }) => redis.pause(),
+    end: ({ redis }) => redis.resume(),
+    ms: 5000,
+    refuses: true,
+  },
+  'Redis starts again at once': {
+    begin: ({ redis }) => redis.restart(),
+    end: () => {},
+    ms: 500,
+  },
+  'all connections are cut, again and again': {
+    begin: async ({ redis }) => {
+      for (let i = 0; i < 8; i++) {
+        for (const type of ['normal', 'pubsub'])
+          await redis.command('CLIENT', 'KILL', 'TYPE', type);
+        await pause(200);
+      }
+    },
+    end: () => {},
+    ms: 0,
+  },
+  'the password changes': {
+    begin: async ({ redis }) => {
+      await redis.command('CONFIG', 'SET', 'requirepass', 'new');
+      for (const type of ['normal', 'pubsub'])
+        await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    },
+    end: ({ redis }) => redis.command('CONFIG', 'SET', 'requirepass', ''),
+    ms: 3000,
+    refuses: true,
+  },
+  FLUSHALL: {
+    begin: ({ redis }) => redis.command('FLUSHALL'),
+    end: () => {},
+    ms: 1500,
+  },
+  'FLUSHALL, again and again': {
+    begin: async ({ redis }) => {
+      for (let i = 0; i < 15; i++) {
+        await redis.command('FLUSHALL');
+        await pause(200);
+      }
+    },
+    end: () => {},
+    ms: 0,
+  },
+  'a wrong type at the keys of sessions': {
+    begin: async ({ redis }, sessions) => {
+      for (const session of sessions.filter((_, i) => i % 3 === 0)) {
+        await redis.command('DEL', keyOf(session));
+        await redis.command('SET', keyOf(session), 'junk');
+      }
+    },
+    end: () => {},
+    ms: 1500,
+    spoils: true,
+  },
+  'the memory is full': {
+    begin: async ({ redis }) => {
+      await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+      await redis.command('CONFIG', 'SET', 'maxmemory', '1mb');
+    },
+    end: ({ redis }) => redis.command('CONFIG', 'SET', 'maxmemory', '0'),
+    ms: 3000,
+    refuses: true,
+  },
+};
+
+/* A session on polling, which roves, or on websocket. */
+export async function openOne(cluster, i) {
+  const session = new RovingSession({
+    ports: cluster.ports,
+    eio: cluster.server === '2' ? 3 : 4,
+  });
+  session.way.turn = i;
+  if (i % 4 === 3) await session.openWebsocket();
+  else await session.open();
+  await session.connect();
+  if (i % 4 === 2) await session.upgrade();
+  session.node = (await session.whoami()).node;
+  return session;
+}
+
+/* Keeps all of them busy until stop(), which gives {calls, worst, lost}. */
+export class Traffic {
+  calls = 0;
+  worst = 0;
+  lost = [];
+  #over = false;
+  #runs = [];
+
+  add(session) {
+    this.#runs.push(
+      this.#run(session).catch(({ message }) => this.lost.push(message)),
+    );
+  }
+
+  async #run(session) {
+    while (!this.#over) {
+      const started = performance.now();
+      const me = await session.whoami();
+      this.worst = Math.max(this.worst, performance.now() - started);
+      this.calls++;
+      if (me.sid !== session.sid || me.node !== session.node)
+        throw new Error(`${session.sid} is now ${me.sid} on ${me.node}`);
+      await pause(BREATH_MS * (0.5 + Math.random()));
+    }
+  }
+
+  async stop() {
+    this.#over = true;
+    await Promise.all(this.#runs);
+    const { calls, lost } = this;
+    return { calls, lost, worst: Math.round(this.worst) };
+  }
+}
+
+/* New sessions while the outage lasts; gives those that began. */
+async function newcomers(cluster, count, result) {
+  const began = [];
+  await eachOf(Array.from({ length: count }), 4, async (_, i) => {
+    const started = performance.now();
+    try {
+      const session = new RovingSession({ ports: cluster.ports });
+      session.way.turn = i;
+      await session.open();
+      result.statuses.add(200);
+      await session.connect();
+      session.node = (await session.whoami()).node;
+      began.push(session);
+    } catch (error) {
+      if (!error.status) throw error;
+      result.statuses.add(error.status);
+    }
+    const ms = Math.round(performance.now() - started);
+    result.worstNew = Math.max(result.worstNew, ms);
+  });
+  return began;
+}
+
+/* Each live session has its record again. */
+export function allWritten({ redis }, sessions) {
+  let missing = sessions;
+  return until(
+    async () => {
+      const found = await Promise.all(
+        missing.map((session) => redis.command('EXISTS', keyOf(session))),
+      );
+      missing = missing.filter((_, i) => !found[i]);
+      return missing.length === 0;
+    },
+    BACK_MS,
+    () => `${missing.length} sessions are not in Redis, e.g. ${missing[0].sid}`,
+  );
+}
+
+/* The sessions have ended, and so have their records. That of a handshake which
+ * was refused because Redis took too long may be there until it expires. */
+async function noneWritten({ redis }, sessions) {
+  const keys = new Set(sessions.map(keyOf));
+  let left = [];
+  const isOver = async () => {
+    const all = await redis.keys('sidgate:session:*');
+    left = all.filter((key) => keys.has(key));
+    return left.length === 0;
+  };
+  await until(isOver, GONE_MS, '').catch(() => {});
+  const records = await Promise.all(
+    left.map(async (key) => ({
+      key,
+      life: await redis.command('PTTL', key),
+      ...(await redis.hash(key)),
+    })),
+  );
+  assert.deepEqual(records, [], 'records of sessions that have ended');
+}
+
+/*
+ * One outage on `cluster` under `count` sessions. Gives {statuses, worst,
+ * worstNew, calls, lost, back, sessions}: all delays in ms, back is how long it
+ * took until all records were there.
+ */
+export async function suffer(cluster, outage, count) {
+  const sessions = await eachOf(Array.from({ length: count }), WIDTH, (_, i) =>
+    openOne(cluster, i),
+  );
+  const traffic = new Traffic();
+  sessions.forEach((session) => traffic.add(session));
+  await pause(3 * BREATH_MS);
+  const result = { sessions, statuses: new Set(), worstNew: 0 };
+  await outage.begin(cluster, sessions);
+  const end = Date.now() + outage.ms;
+  do {
+    for (const session of await newcomers(cluster, 8, result)) {
+      sessions.push(session);
+      traffic.add(session);
+    }
+    await pause(Math.min(300, Math.max(0, end - Date.now())));
+  } while (Date.now() < end);
+  await outage.end(cluster);
+  const ended = Date.now();
+  await Promise.all(cluster.gateways.map((gateway) => storeIs(gateway, true)));
+  if (!outage.spoils) await allWritten(cluster, sessions);
+  result.back = Date.now() - ended;
+  await pause(1000);
+  Object.assign(result, await traffic.stop());
+  await eachOf(sessions, WIDTH, (session) =>
+    session.close().catch(({ message }) => result.lost.push(message)),
+  );
+  return result;
+}
+
+export function described({ statuses, sessions, ...rest }) {
+  return JSON.stringify({
+    ...rest,
+    sessions: sessions.length,
+    statuses: [...statuses],
+  });
+}
+
+/* The whole of one outage, as a test. */
+export async function outageTest(t, outage, { count, policy, server = '4' }) {
+  /* A refused handshake leaves the node with a session that nobody has. */
+  const options =
+    policy === 'closed' ? { pingInterval: 2000, pingTimeout: 3000 } : {};
+  const cluster = await startReplicated({
+    server,
+    options,
+    args: ['--store-outage', policy],
+  });
+  t.after(() => cluster.stop());
+  const result = await suffer(cluster, outage, count);
+  t.diagnostic(described(result));
+  assert.deepEqual(result.lost, []);
+  const expected = outage.refuses && policy === 'closed' ? 503 : 200;
+  assert.deepEqual([...result.statuses], [expected]);
+  const bound = BOUND_MS * (cluster.isSlow ? SLOW_FACTOR : 1);
+  assert.ok(result.worst < bound, described(result));
+  assert.ok(result.worstNew < bound, described(result));
+  await assertClean(cluster);
+  if (!outage.spoils) await noneWritten(cluster, result.sessions);
+}
