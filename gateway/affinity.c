@@ -2,6 +2,7 @@
 /* Which backend holds a sid: memory, the shared store, recovery. */
 #include "gateway/affinity.h"
 #include "gateway/denied.h"
+#include "gateway/errand.h"
 #include "gateway/log.h"
 #include "gateway/recovery.h"
 #include "gateway/shared.h"
@@ -302,105 +303,6 @@ void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
 
 /* ---- keeping alive and ending ---- */
 
-/* What is told to the shared store and then forgotten: nobody waits for its
- * end, so it lives on its own. */
-struct errand {
-    struct store_request request;
-    struct gw_link link; /* in worker->errands */
-    struct gw_worker *worker;
-    struct eio_sid sid;
-    struct store_record record;
-    int64_t life_ms;
-};
-
-static struct errand *errand_new(struct gw_worker *worker,
-                                 const struct eio_sid *sid, store_done_fn done)
-{
-    struct errand *errand = calloc(1, sizeof(*errand));
-    if (errand == NULL)
-        return NULL;
-    errand->request.done = done;
-    errand->worker = worker;
-    errand->sid = *sid;
-    gw_link_init(&errand->link);
-    gw_link_add(&worker->errands, &errand->link);
-    return errand;
-}
-
-static void errand_free(struct errand *errand)
-{
-    gw_link_remove(&errand->link);
-    free(errand);
-}
-
-void gw_affinity_end(struct gw_worker *worker)
-{
-    while (worker->errands.next != &worker->errands) {
-        struct errand *errand =
-            GW_CONTAINER(worker->errands.next, struct errand, link);
-        store_cancel(worker->store, &errand->request);
-        errand_free(errand);
-    }
-}
-
-static void on_put_again(struct store_request *request,
-                         enum store_status status,
-                         const struct store_record *record, int64_t life_ms)
-{
-    struct errand *errand = GW_CONTAINER(request, struct errand, request);
-    struct gw_shared *shared = errand->worker->server->shared;
-    (void)record;
-    (void)life_ms;
-    if (status == STORE_OK)
-        store_memory_mark(errand->worker->server->memory, key_of(&errand->sid),
-                          gw_shared_round(shared));
-    else
-        gw_shared_note_unwritten(shared);
-    errand_free(errand);
-}
-
-/* The store has lost this session, so perhaps others too. */
-static void put_again(struct errand *errand)
-{
-    struct gw_worker *worker = errand->worker;
-    struct store_record known;
-    int64_t life_ms;
-    gw_shared_note_loss(worker->server->shared);
-    if (!store_memory_find(worker->server->memory, key_of(&errand->sid), &known,
-                           &life_ms)) {
-        /* It ended meanwhile; or the cache is full, and the next request with
-         * this sid will be recovered. */
-        errand_free(errand);
-        return;
-    }
-    errand->record = known;
-    errand->request.done = on_put_again;
-    store_put(worker->store, &errand->request, key_of(&errand->sid),
-              &errand->record, NULL, errand->life_ms);
-}
-
-static void on_touched(struct store_request *request, enum store_status status,
-                       const struct store_record *record, int64_t life_ms)
-{
-    struct errand *errand = GW_CONTAINER(request, struct errand, request);
-    struct gw_server *server = errand->worker->server;
-    (void)record;
-    (void)life_ms;
-    if (status == STORE_NOT_FOUND) {
-        put_again(errand);
-        return;
-    }
-    if (status == STORE_CONFLICT) {
-        store_memory_drop(server->memory, key_of(&errand->sid),
-                          errand->record.backend);
-    } else if (status != STORE_OK) {
-        gw_count(&errand->worker->metrics.store_errors);
-        store_memory_mark(server->memory, key_of(&errand->sid), 0);
-        gw_shared_note_unwritten(server->shared);
-    }
-    errand_free(errand);
-}
-
 void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
                        const struct gw_session *session, uint8_t transport)
 {
@@ -421,24 +323,8 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
         snprintf(record.gateway, sizeof(record.gateway), "%s",
                  worker->server->gateway_id);
     store_memory_renew(worker->server->memory, key_of(sid), &record, life_ms);
-    if (!worker->server->is_shared)
-        return;
-    struct errand *errand = errand_new(worker, sid, on_touched);
-    if (errand == NULL)
-        return;
-    errand->record = record;
-    errand->life_ms = life_ms;
-    store_touch(worker->store, &errand->request, key_of(sid), &errand->record,
-                life_ms);
-}
-
-static void on_removed(struct store_request *request, enum store_status status,
-                       const struct store_record *record, int64_t life_ms)
-{
-    (void)status;
-    (void)record;
-    (void)life_ms;
-    errand_free(GW_CONTAINER(request, struct errand, request));
+    if (worker->server->is_shared)
+        gw_errand_touch(worker, sid, &record, life_ms);
 }
 
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
@@ -448,37 +334,15 @@ void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
     gw_log(GW_LOG_DEBUG, "session_unbound", "sid", masked(sid).text, "backend",
            id);
     store_memory_drop(worker->server->memory, key_of(sid), id);
-    if (!worker->server->is_shared)
-        return;
-    struct errand *errand = errand_new(worker, sid, on_removed);
-    if (errand != NULL)
-        store_remove(worker->store, &errand->request, key_of(sid), id);
-}
-
-static void on_evictable(struct store_request *request,
-                         enum store_status status,
-                         const struct store_record *record, int64_t life_ms)
-{
-    struct errand *errand = GW_CONTAINER(request, struct errand, request);
-    (void)life_ms;
-    if (status != STORE_OK) {
-        errand_free(errand);
-        return;
-    }
-    errand->record = *record;
-    errand->request.done = on_removed;
-    store_remove(errand->worker->store, &errand->request, key_of(&errand->sid),
-                 errand->record.backend);
+    if (worker->server->is_shared)
+        gw_errand_remove(worker, sid, id);
 }
 
 void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid)
 {
     store_memory_drop(worker->server->memory, key_of(sid), NULL);
-    if (!worker->server->is_shared)
-        return;
-    struct errand *errand = errand_new(worker, sid, on_evictable);
-    if (errand != NULL)
-        store_get(worker->store, &errand->request, key_of(sid));
+    if (worker->server->is_shared)
+        gw_errand_evict(worker, sid);
 }
 
 void gw_affinity_bind_cancel(struct gw_bind *bind)

@@ -125,9 +125,6 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
                         const struct gw_backend *backend);
 
-/* The worker ends: what is still being told to the store is forgotten. */
-void gw_affinity_end(struct gw_worker *worker);
-
 /* Fills a session from a record, whose backend is given. */
 void gw_session_read(struct gw_session *session,
                      const struct store_record *record,

@@ -82,15 +82,31 @@ static int bound_socket(const struct gw_address *address, bool is_shared)
     return fd;
 }
 
-int gw_listener_try(struct gw_address *address)
+static bool has_port(const struct gw_address *address)
 {
-    int fd = bound_socket(address, false);
+    if (address->addr.ss_family == AF_INET6)
+        return ((const struct sockaddr_in6 *)(const void *)&address->addr)
+                   ->sin6_port != 0;
+    return ((const struct sockaddr_in *)(const void *)&address->addr)
+               ->sin_port != 0;
+}
+
+int gw_listener_try(struct gw_address *address, int *held)
+{
+    /* A port of the kernel's choice is nobody else's; but it could become so
+     * between this socket and the workers'. */
+    bool is_chosen = !has_port(address);
+    int fd = bound_socket(address, is_chosen);
+    *held = -1;
     if (fd < 0)
         return errno;
-    int error = listen(fd, 1) < 0 ? errno : 0;
+    int error = !is_chosen && listen(fd, 1) < 0 ? errno : 0;
     socklen_t len = sizeof(address->addr);
     getsockname(fd, (struct sockaddr *)&address->addr, &len);
-    close(fd);
+    if (is_chosen)
+        *held = fd;
+    else
+        close(fd);
     return error;
 }
 

@@ -28,8 +28,9 @@ void gw_peer_text(const struct gw_peer *peer, char *out, size_t cap);
 
 /* Binds without SO_REUSEPORT for a moment, so that a second gateway on the
  * same port is noticed. With port 0 the kernel's choice is written back to
- * `address`. Returns 0 or an errno value. */
-int gw_listener_try(struct gw_address *address);
+ * `address`, and *held is a socket that keeps it, to be closed once the
+ * listeners are open; else -1. Returns 0 or an errno value. */
+int gw_listener_try(struct gw_address *address, int *held);
 
 /* Opens and registers a listener of `worker`. 0 or an errno value. */
 int gw_listener_open(struct gw_worker *worker,

@@ -216,19 +216,39 @@ static void copy_span(char *out, size_t cap, struct eio_span span)
     snprintf(out, cap, "%.*s", (int)span.len, span.ptr != NULL ? span.ptr : "");
 }
 
+/* The table is full: whoever has most in it, among those that wait for tokens,
+ * gives way to an account with less. False when none does. */
+static bool make_room(struct gw_recovery_table *table,
+                      const struct gw_payer *newcomer)
+{
+    struct gw_link *list = &table->payers.thirsty;
+    struct gw_payer *most = NULL;
+    int looked = 0;
+    for (struct gw_link *at = list->next; at != list && looked++ < TURNS_MAX;
+         at = at->next) {
+        struct gw_payer *payer = GW_CONTAINER(at, struct gw_payer, thirst);
+        if (most == NULL || payer->searches > most->searches)
+            most = payer;
+    }
+    if (most == NULL || most->searches <= newcomer->searches)
+        return false;
+    gw_search_conclude(GW_CONTAINER(most->waiting.prev, struct gw_search, link),
+                       GW_AFFINITY_UNAVAILABLE);
+    return table->count < SEARCHES_MAX;
+}
+
 static struct gw_search *search_new(struct gw_recovery_table *table,
                                     const struct gw_lookup_about *about)
 {
     struct gw_worker *worker = table->worker;
     size_t backends = worker->server->backends->count;
-    if (table->count >= SEARCHES_MAX)
-        return NULL;
     struct gw_payer *payer =
         gw_payer_open(&table->payers, about->peer, worker->now_ms);
     if (payer == NULL)
         return NULL;
     struct gw_search *search = NULL;
-    if (payer->searches <= SEARCHES_PER_CLIENT_MAX)
+    if (payer->searches <= SEARCHES_PER_CLIENT_MAX &&
+        (table->count < SEARCHES_MAX || make_room(table, payer)))
         search =
             calloc(1, sizeof(*search) + backends * sizeof(struct gw_ask *));
     if (search == NULL) {
@@ -288,6 +308,8 @@ void gw_recovery_find(struct gw_worker *worker, struct gw_lookup *lookup)
         return;
     }
     wait->lookup = lookup;
+    wait->search = search;
+    search->waiters++;
     wait->next = search->waits;
     search->waits = wait;
     lookup->wait = wait;
@@ -304,12 +326,30 @@ void gw_recovery_find(struct gw_worker *worker, struct gw_lookup *lookup)
     gw_recovery_serve(table);
 }
 
+static void free_waits(struct gw_recovery_wait *wait)
+{
+    while (wait != NULL) {
+        struct gw_recovery_wait *next = wait->next;
+        if (wait->lookup != NULL)
+            wait->lookup->wait = NULL;
+        free(wait);
+        wait = next;
+    }
+}
+
 void gw_recovery_leave(struct gw_lookup *lookup)
 {
-    if (lookup->wait == NULL)
+    struct gw_recovery_wait *wait = lookup->wait;
+    if (wait == NULL)
         return;
-    lookup->wait->lookup = NULL;
+    struct gw_search *search = wait->search;
+    wait->lookup = NULL;
     lookup->wait = NULL;
+    /* One that asks already goes on: the client will come again. */
+    if (search != NULL && --search->waiters == 0 &&
+        (search->state == GW_SEARCH_WAITING ||
+         search->state == GW_SEARCH_QUEUED))
+        free_waits(gw_search_dismiss(search, false));
 }
 
 void gw_recovery_cut(struct gw_worker *worker)
@@ -318,15 +358,7 @@ void gw_recovery_cut(struct gw_worker *worker)
     gw_timer_stop(&worker->wheel, &table->refill);
     for (size_t i = 0; i < GW_SEARCH_BUCKETS; i++) {
         while (table->buckets[i] != NULL) {
-            struct gw_recovery_wait *wait =
-                gw_search_dismiss(table->buckets[i], false);
-            while (wait != NULL) {
-                struct gw_recovery_wait *next = wait->next;
-                if (wait->lookup != NULL)
-                    gw_recovery_leave(wait->lookup);
-                free(wait);
-                wait = next;
-            }
+            free_waits(gw_search_dismiss(table->buckets[i], false));
         }
     }
 }

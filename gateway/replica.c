@@ -221,7 +221,7 @@ static void on_turn(void *arg, bool is_whole, bool is_lost)
     struct gw_replica *replica = arg;
     struct gw_worker *worker = replica->worker;
     if (is_lost) {
-        gw_shared_note_loss(worker->server->shared);
+        gw_shared_note_loss(worker->server->shared, GW_LOSS_OF_ALL);
         publish_drains(replica);
         return;
     }
@@ -403,7 +403,7 @@ void gw_replica_on_link(struct gw_replica *replica)
         store_link_run_id(store_redis_link(replica->worker->store));
     if (replica->run_id[0] != '\0' && run_id[0] != '\0' &&
         strcmp(run_id, replica->run_id) != 0)
-        gw_shared_note_loss(replica->worker->server->shared);
+        gw_shared_note_loss(replica->worker->server->shared, GW_LOSS_OF_ALL);
     if (run_id[0] != '\0')
         snprintf(replica->run_id, sizeof(replica->run_id), "%s", run_id);
     if (!replica->is_leaving)

@@ -14,8 +14,9 @@ enum {
     WRITES_MAX = 1024, /* under way */
     BATCH_MAX = 64,    /* collected at a time */
     COLLECTS_PER_STEP = 16,
-    ROUND_MIN_MS = 10000, /* from one loss to the next that is believed */
-    RETRY_MS = 1000,      /* after a write that failed */
+    ROUND_MIN_MS = 1000,     /* from one round to the next */
+    ROUND_OF_ONE_MS = 10000, /* likewise, when only a record is gone */
+    RETRY_MS = 1000,         /* after a write that failed */
 };
 
 struct write {
@@ -37,7 +38,7 @@ struct gw_republish {
     unsigned under_way;
     unsigned long long sent; /* in this walk */
     bool is_active;
-    bool is_lost; /* a round is due */
+    enum gw_loss loss; /* not yet acted on */
     struct store_memory_item batch[BATCH_MAX];
     struct write writes[WRITES_MAX];
 };
@@ -48,7 +49,7 @@ struct gw_republish *gw_republish_new(struct gw_worker *worker)
     if (republish == NULL)
         return NULL;
     republish->worker = worker;
-    republish->round_at_ms = worker->now_ms - ROUND_MIN_MS;
+    republish->round_at_ms = worker->now_ms - ROUND_OF_ONE_MS;
     republish->stepped_ms = worker->now_ms;
     for (size_t i = 0; i < WRITES_MAX; i++) {
         republish->writes[i].republish = republish;
@@ -125,11 +126,14 @@ static void take_notes(struct gw_republish *republish)
 {
     struct gw_worker *worker = republish->worker;
     struct gw_shared *shared = worker->server->shared;
-    if (gw_shared_take_loss(shared))
-        republish->is_lost = true;
-    if (republish->is_lost &&
-        worker->now_ms - republish->round_at_ms >= ROUND_MIN_MS) {
-        republish->is_lost = false;
+    enum gw_loss loss = gw_shared_take_loss(shared);
+    if (loss > republish->loss)
+        republish->loss = loss;
+    int64_t pause_ms =
+        republish->loss == GW_LOSS_OF_ALL ? ROUND_MIN_MS : ROUND_OF_ONE_MS;
+    if (republish->loss != GW_LOSS_NONE &&
+        worker->now_ms - republish->round_at_ms >= pause_ms) {
+        republish->loss = GW_LOSS_NONE;
         republish->round_at_ms = worker->now_ms;
         gw_shared_next_round(shared);
         gw_log(

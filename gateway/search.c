@@ -74,10 +74,11 @@ static bool dismiss_readers(struct gw_search *search)
         *at = wait->next;
         wait->next = readers;
         readers = wait;
+        wait->search = NULL; /* one of them may leave while others are told */
+        search->waiters--;
     }
-    bool has_others = search->waits != NULL;
-    if (!has_others) {
-        search->waits = readers;
+    if (search->waits == NULL) {
+        search->waits = readers; /* for the end to tell them */
         gw_search_conclude(search, result);
         return false;
     }

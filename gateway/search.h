@@ -31,6 +31,7 @@ enum { GW_SEARCH_BUCKETS = 4096 };
 struct gw_recovery_wait {
     struct gw_recovery_wait *next;
     struct gw_lookup *lookup; /* NULL: it left */
+    struct gw_search *search; /* NULL: no longer among its waits */
 };
 
 struct gw_search {
@@ -41,6 +42,7 @@ struct gw_search {
     struct gw_payer *payer;
     enum gw_search_state state;
     struct gw_recovery_wait *waits;
+    unsigned waiters; /* of these, who have not left */
     struct gw_timer deadline;
     struct gw_timer settle;
     struct store_request request;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef SIDGATE_VERSION
 #define SIDGATE_VERSION "unknown"
@@ -90,11 +91,11 @@ fail:
     return NULL;
 }
 
-bool gw_server_start(struct gw_server *server, char error[256])
+static bool open_workers(struct gw_server *server, int *held, char error[256])
 {
     struct gw_config *config = &server->config;
     for (size_t i = 0; i < config->listen_count; i++) {
-        int status = gw_listener_try(&config->listen[i]);
+        int status = gw_listener_try(&config->listen[i], &held[i]);
         if (status != 0) {
             snprintf(error, 256, "cannot listen on %s: %s",
                      config->listen[i].text, strerror(status));
@@ -107,6 +108,20 @@ bool gw_server_start(struct gw_server *server, char error[256])
             return false;
         server->worker_count++;
     }
+    return true;
+}
+
+bool gw_server_start(struct gw_server *server, char error[256])
+{
+    int held[GW_LISTEN_COUNT_MAX];
+    for (size_t i = 0; i < GW_LISTEN_COUNT_MAX; i++)
+        held[i] = -1;
+    bool is_open = open_workers(server, held, error);
+    for (size_t i = 0; i < GW_LISTEN_COUNT_MAX; i++)
+        if (held[i] >= 0)
+            close(held[i]);
+    if (!is_open)
+        return false;
     for (unsigned i = 0; i < server->worker_count; i++) {
         if (gw_worker_start(server->workers[i]))
             continue;

@@ -15,7 +15,7 @@
 
 struct gw_shared {
     atomic_uchar round;
-    atomic_bool is_lost;
+    atomic_int loss; /* enum gw_loss */
     atomic_bool has_unwritten;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t told;
@@ -88,9 +88,13 @@ void gw_shared_next_round(struct gw_shared *shared)
                           memory_order_relaxed);
 }
 
-void gw_shared_note_loss(struct gw_shared *shared)
+void gw_shared_note_loss(struct gw_shared *shared, enum gw_loss loss)
 {
-    atomic_store_explicit(&shared->is_lost, true, memory_order_relaxed);
+    int none = GW_LOSS_NONE;
+    if (loss == GW_LOSS_OF_ALL)
+        atomic_store_explicit(&shared->loss, (int)loss, memory_order_relaxed);
+    else
+        atomic_compare_exchange_strong(&shared->loss, &none, (int)loss);
 }
 
 void gw_shared_note_unwritten(struct gw_shared *shared)
@@ -98,10 +102,10 @@ void gw_shared_note_unwritten(struct gw_shared *shared)
     atomic_store_explicit(&shared->has_unwritten, true, memory_order_relaxed);
 }
 
-bool gw_shared_take_loss(struct gw_shared *shared)
+enum gw_loss gw_shared_take_loss(struct gw_shared *shared)
 {
-    return atomic_exchange_explicit(&shared->is_lost, false,
-                                    memory_order_relaxed);
+    return (enum gw_loss)atomic_exchange_explicit(
+        &shared->loss, (int)GW_LOSS_NONE, memory_order_relaxed);
 }
 
 bool gw_shared_take_unwritten(struct gw_shared *shared)

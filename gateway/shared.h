@@ -33,12 +33,18 @@ void gw_shared_told(struct gw_shared *shared, unsigned index);
 uint8_t gw_shared_round(const struct gw_shared *shared);
 void gw_shared_next_round(struct gw_shared *shared);
 
+enum gw_loss {
+    GW_LOSS_NONE,
+    GW_LOSS_OF_ONE, /* a record is gone: perhaps it alone */
+    GW_LOSS_OF_ALL, /* the heartbeat is gone, or it is another node */
+};
+
 /* Something that was written is gone / could not be written. Any thread. */
-void gw_shared_note_loss(struct gw_shared *shared);
+void gw_shared_note_loss(struct gw_shared *shared, enum gw_loss loss);
 void gw_shared_note_unwritten(struct gw_shared *shared);
 
-/* Whether such a note was made since the last call. */
-bool gw_shared_take_loss(struct gw_shared *shared);
+/* What was noted since the last call. */
+enum gw_loss gw_shared_take_loss(struct gw_shared *shared);
 bool gw_shared_take_unwritten(struct gw_shared *shared);
 
 /* Whether an operator means this session by `named`: its sid or, where those

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A worker: one thread with its own epoll, and everything on it. */
 #include "gateway/worker.h"
-#include "gateway/affinity.h"
 #include "gateway/conn.h"
+#include "gateway/errand.h"
 #include "gateway/listener.h"
 #include "gateway/loop.h"
 #include "gateway/recovery.h"
@@ -84,6 +84,7 @@ static void housekeeping(struct gw_timer *timer)
     struct gw_worker *worker =
         GW_CONTAINER(timer, struct gw_worker, housekeeping);
     store_memory_expire(worker->server->memory);
+    gw_errands_step(worker);
     gw_worker_timer(worker, timer, HOUSEKEEPING_MS, housekeeping);
 }
 
@@ -257,6 +258,7 @@ struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
     worker->now_ms = gw_now_ms();
     pthread_mutex_init(&worker->mail_lock, NULL);
     gw_link_init(&worker->errands);
+    gw_link_init(&worker->late_errands);
     gw_link_init(&worker->connections);
     gw_link_init(&worker->tunnels);
     gw_wheel_init(&worker->wheel, worker->now_ms);
@@ -322,7 +324,7 @@ void gw_worker_free(struct gw_worker *worker)
     gw_recovery_free(worker->recovery);
     gw_replica_free(worker->replica);
     if (worker->store != NULL)
-        gw_affinity_end(worker);
+        gw_errands_end(worker);
     if (worker->store != NULL)
         store_close(worker->store);
     gw_loop_free(worker->loop);

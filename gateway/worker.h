@@ -70,7 +70,9 @@ struct gw_worker {
     pthread_mutex_t mail_lock;
     struct gw_mail *mail; /* last one first */
     _Atomic bool has_mail;
-    struct gw_link errands; /* affinity's: what the store is being told */
+    struct gw_link errands;      /* what the shared store is being told */
+    struct gw_link late_errands; /* and what it could not be told */
+    unsigned late_count;
     struct gw_link connections;
     struct gw_link tunnels;
     struct gw_stream *ready;   /* to be called again */
