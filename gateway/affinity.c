@@ -182,10 +182,12 @@ static void on_old_owner(void *arg, struct gw_backend *backend,
 {
     struct gw_bind *bind = arg;
     (void)backend;
+    /* netty-socketio answers every PUT as an owner would. */
+    bool is_netty = bind->worker->config->netty;
     bind->ask = NULL;
-    if (answer == GW_ANSWER_DENIES || answer == GW_ANSWER_DEAD)
+    if (answer == GW_ANSWER_DEAD || (answer == GW_ANSWER_DENIES && !is_netty))
         put(bind, bind->old);
-    else if (answer == GW_ANSWER_OWNS)
+    else if (answer == GW_ANSWER_OWNS && !is_netty)
         refuse(bind);
     else
         settle_blindly(bind);
@@ -197,9 +199,8 @@ static void ask_old_owner(struct gw_bind *bind,
     snprintf(bind->old, sizeof(bind->old), "%s", record->backend);
     struct gw_backend *old =
         gw_backend_find(bind->worker->server->backends, bind->old);
-    /* Another replica may have it in its list still; and netty-socketio
-     * answers every PUT as an owner would. */
-    if (old == NULL || bind->worker->config->netty) {
+    /* Another replica may have it in its list still. */
+    if (old == NULL) {
         settle_blindly(bind);
         return;
     }
@@ -303,6 +304,17 @@ void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
 
 /* ---- keeping alive and ending ---- */
 
+/* By another request that waited for the same lookup. */
+static bool was_renewed(struct gw_worker *worker, const struct eio_sid *sid,
+                        uint8_t transport, int64_t enough_ms)
+{
+    struct store_record known;
+    int64_t left_ms;
+    return store_memory_find(worker->server->memory, key_of(sid), &known,
+                             &left_ms) &&
+           known.transport == transport && left_ms > enough_ms;
+}
+
 void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
                        const struct gw_session *session, uint8_t transport)
 {
@@ -313,6 +325,9 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
         return;
     /* A poll that comes late does not take an upgraded session back. */
     if (session->transport == STORE_TRANSPORT_WEBSOCKET && !is_tunnel)
+        return;
+    if (!session->is_cached && !is_tunnel &&
+        was_renewed(worker, sid, transport, life_ms / 2))
         return;
     struct store_record record = {.transport = transport,
                                   .seen_ms = gw_wall_ms()};
@@ -328,14 +343,14 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
 }
 
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
-                        const struct gw_backend *backend)
+                        const struct gw_backend *backend, bool is_tunnel)
 {
     const char *id = backend->config->id;
     gw_log(GW_LOG_DEBUG, "session_unbound", "sid", masked(sid).text, "backend",
            id);
     store_memory_drop(worker->server->memory, key_of(sid), id);
     if (worker->server->is_shared)
-        gw_errand_remove(worker, sid, id);
+        gw_errand_remove(worker, sid, id, is_tunnel);
 }
 
 void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid)
@@ -351,7 +366,7 @@ void gw_affinity_bind_cancel(struct gw_bind *bind)
         return;
     if (bind->request.pending != NULL) {
         store_cancel(bind->worker->store, &bind->request);
-        gw_affinity_unbind(bind->worker, &bind->sid, bind->backend);
+        gw_affinity_unbind(bind->worker, &bind->sid, bind->backend, false);
     }
     gw_ask_cancel(&bind->ask);
 }

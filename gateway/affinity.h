@@ -121,9 +121,10 @@ void gw_affinity_bind_cancel(struct gw_bind *bind);
 void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
                        const struct gw_session *session, uint8_t transport);
 
-/* The session ended at `backend`: compare and delete. */
+/* The session ended at `backend`: compare and delete. By the end of a tunnel
+ * (is_tunnel) it ended only if its record says that this gateway has it. */
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
-                        const struct gw_backend *backend);
+                        const struct gw_backend *backend, bool is_tunnel);
 
 /* Fills a session from a record, whose backend is given. */
 void gw_session_read(struct gw_session *session,

@@ -21,6 +21,7 @@ struct errand {
     struct eio_sid sid;
     struct store_record record;
     int64_t life_ms;
+    bool is_own; /* to be removed from this gateway's record only */
 };
 
 static struct store_key key_of(const struct errand *errand)
@@ -146,15 +147,17 @@ static void remove_record(struct errand *errand)
 {
     errand->request.done = on_removed;
     store_remove(errand->worker->store, &errand->request, key_of(errand),
-                 errand->record.backend);
+                 errand->record.backend,
+                 errand->is_own ? errand->worker->server->gateway_id : NULL);
 }
 
 void gw_errand_remove(struct gw_worker *worker, const struct eio_sid *sid,
-                      const char *backend)
+                      const char *backend, bool is_own)
 {
     struct errand *errand = errand_new(worker, sid, on_removed);
     if (errand == NULL)
         return;
+    errand->is_own = is_own;
     snprintf(errand->record.backend, sizeof(errand->record.backend), "%s",
              backend);
     remove_record(errand);

@@ -16,9 +16,10 @@
 void gw_errand_touch(struct gw_worker *worker, const struct eio_sid *sid,
                      const struct store_record *record, int64_t life_ms);
 
-/* Removes the record if it is bound to `backend`. */
+/* Removes the record if it is bound to `backend`; with is_own only if it is
+ * this gateway's. */
 void gw_errand_remove(struct gw_worker *worker, const struct eio_sid *sid,
-                      const char *backend);
+                      const char *backend, bool is_own);
 
 /* Removes it whichever backend it is bound to. */
 void gw_errand_evict(struct gw_worker *worker, const struct eio_sid *sid);

@@ -125,7 +125,7 @@ bool gw_exchange_close_session(struct gw_exchange *exchange)
         .body = {payload, eio_close_payload(framing_of(&exchange->query),
                                             exchange->query.jsonp, payload)}};
     gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                       exchange->backend);
+                       exchange->backend, false);
     answer(exchange, &reply);
     return true;
 }

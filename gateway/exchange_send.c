@@ -159,7 +159,7 @@ static void on_connected(struct gw_upstream *up, void *arg)
 static void owner_is_dead(struct gw_exchange *exchange)
 {
     gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                       exchange->backend);
+                       exchange->backend, false);
     if (gw_exchange_may_reroute(exchange))
         gw_exchange_reroute(exchange);
     else

@@ -25,7 +25,7 @@ void gw_exchange_end_session(struct gw_exchange *exchange)
                            gw_exchange_may_reroute(exchange);
     if (is_denied || (exchange->scan.found && exchange->status == 200))
         gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                           exchange->backend);
+                           exchange->backend, false);
 }
 
 static void release_held(struct gw_exchange *exchange)

@@ -39,25 +39,22 @@ static bool is_allowed(struct gw_server *server, int64_t now_ms)
     return server->kick_count++ < KICKS_PER_SECOND;
 }
 
-void gw_kick(struct gw_server *server, const char *sid, size_t len)
+bool gw_kick(struct gw_server *server, const char *sid, size_t len)
 {
     struct gw_worker *worker = server->workers[0];
     struct eio_sid key = {.len = (uint16_t)len};
-    if (len == 0 || len > EIO_SID_MAX || !is_allowed(server, worker->now_ms)) {
-        gw_log(GW_LOG_WARNING, "control_ignored", "why",
-               len == 0 || len > EIO_SID_MAX ? "not a session id"
-                                             : "too many kicks");
-        return;
-    }
+    if (len == 0 || len > EIO_SID_MAX || !is_allowed(server, worker->now_ms))
+        return false;
     memcpy(key.bytes, sid, len);
     gw_affinity_evict(worker, &key);
     gw_denied_add(server->denied, &key, worker->now_ms, DENIED_MS);
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct kick *kick = calloc(1, sizeof(*kick));
         if (kick == NULL)
-            return;
+            return false;
         kick->sid = key;
         kick->mail.deliver = deliver;
         gw_worker_post(server->workers[i], &kick->mail);
     }
+    return true;
 }

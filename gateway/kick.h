@@ -12,7 +12,8 @@
 /* `sid` is the session id as its client sends it; with hash_sids_file also
  * what stands for it in the store, which ends open tunnels and held polls
  * only. At most 100 kicks are carried out in a
- * second. The first worker's thread only. */
-void gw_kick(struct gw_server *server, const char *sid, size_t len);
+ * second; false for those beyond, and for what is no sid. The first worker's
+ * thread only. */
+bool gw_kick(struct gw_server *server, const char *sid, size_t len);
 
 #endif

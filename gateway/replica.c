@@ -21,6 +21,7 @@ enum {
     STALE_MS = STORE_PLANE_LIFE_MS, /* what others said is forgotten */
     HELLO_MS = 100,                 /* and no sooner, however many say hello */
     MESSAGE_MAX = 300,
+    IGNORED_MS = 1000, /* from one such line in the log to the next */
     CHANNEL_MAX = STORE_PREFIX_MAX + 16,
     ADDRESS_TEXT_MAX = INET6_ADDRSTRLEN + 8,
 };
@@ -49,6 +50,7 @@ struct gw_replica {
     size_t now_count;
     int64_t whole_at_ms;
     int64_t turn_at_ms; /* the last one began */
+    int64_t ignored_at_ms;
     bool is_leaving;
     bool is_overtaken; /* a command came while admin was being read */
     bool has_joined;   /* the others know of this one */
@@ -254,6 +256,22 @@ static bool take_word(const char **at, size_t *len, const char *word)
     return true;
 }
 
+/* Whoever may publish must not be able to fill the log. */
+static void ignore(struct gw_replica *replica, const char *why)
+{
+    int64_t now_ms = replica->worker->now_ms;
+    if (now_ms < replica->ignored_at_ms + IGNORED_MS)
+        return;
+    replica->ignored_at_ms = now_ms;
+    gw_log(GW_LOG_WARNING, "control_ignored", "why", why);
+}
+
+static void kick(struct gw_replica *replica, const char *sid, size_t len)
+{
+    if (!gw_kick(replica->worker->server, sid, len))
+        ignore(replica, "no session id, or too many kicks");
+}
+
 static void on_drain(struct gw_replica *replica, const char *text, size_t len,
                      bool is_drained)
 {
@@ -266,8 +284,7 @@ static void on_drain(struct gw_replica *replica, const char *text, size_t len,
             backend = gw_backend_find(backends_of(replica), id);
     }
     if (backend == NULL) {
-        gw_log(GW_LOG_WARNING, "control_ignored", "why", "unknown backend",
-               "backend", id);
+        ignore(replica, "unknown backend");
         return;
     }
     replica->is_overtaken = true;
@@ -296,11 +313,11 @@ static void on_message(void *arg, const char *bytes, size_t len)
     else if (take_word(&bytes, &len, "undrain "))
         on_drain(replica, bytes, len, false);
     else if (take_word(&bytes, &len, "kick "))
-        gw_kick(replica->worker->server, bytes, len);
+        kick(replica, bytes, len);
     else if (len == 5 && memcmp(bytes, "hello", 5) == 0)
         turn_soon(replica);
     else
-        gw_log(GW_LOG_WARNING, "control_ignored", "why", "unknown command");
+        ignore(replica, "unknown command");
 }
 
 static void on_control_state(void *arg, bool is_up, const char *why)

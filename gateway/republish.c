@@ -9,6 +9,7 @@
 #include "store/redis.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     WRITES_MAX = 1024, /* under way */
@@ -17,6 +18,8 @@ enum {
     ROUND_MIN_MS = 1000,     /* from one round to the next */
     ROUND_OF_ONE_MS = 10000, /* likewise, when only a record is gone */
     RETRY_MS = 1000,         /* after a write that failed */
+    SAMPLE_MAX = 16,         /* sessions looked for before a loss is believed */
+    SAMPLE_MISSING_MIN = 2,
 };
 
 struct write {
@@ -25,6 +28,12 @@ struct write {
     struct write *next; /* among those that are free */
     struct store_memory_item item;
     uint8_t round;
+};
+
+struct probe {
+    struct store_request request;
+    struct gw_republish *republish;
+    struct store_memory_item item;
 };
 
 struct gw_republish {
@@ -39,7 +48,11 @@ struct gw_republish {
     unsigned long long sent; /* in this walk */
     bool is_active;
     enum gw_loss loss; /* not yet acted on */
+    unsigned sampled;  /* of the sample that is under way */
+    unsigned unanswered;
+    unsigned missing;
     struct store_memory_item batch[BATCH_MAX];
+    struct probe sample[SAMPLE_MAX];
     struct write writes[WRITES_MAX];
 };
 
@@ -82,7 +95,7 @@ static void take_back(struct write *write)
     struct store_key key = {write->item.key, write->item.key_len};
     write->request.done = on_removed;
     store_remove(write->republish->worker->store, &write->request, key,
-                 write->item.record.backend);
+                 write->item.record.backend, NULL);
 }
 
 static void on_written(struct store_request *request, enum store_status status,
@@ -121,29 +134,94 @@ static void begin(struct gw_republish *republish)
     republish->is_active = true;
 }
 
+static void begin_round(struct gw_republish *republish)
+{
+    struct gw_worker *worker = republish->worker;
+    republish->loss = GW_LOSS_NONE;
+    republish->round_at_ms = worker->now_ms;
+    gw_shared_next_round(worker->server->shared);
+    gw_log(GW_LOG_WARNING, "store_lost", "sessions",
+           gw_num((int64_t)store_memory_count(worker->server->memory)).text);
+    begin(republish);
+}
+
+/* ---- is it a loss? ---- */
+
+static void on_sampled(struct store_request *request, enum store_status status,
+                       const struct store_record *record, int64_t life_ms)
+{
+    struct probe *probe = GW_CONTAINER(request, struct probe, request);
+    struct gw_republish *republish = probe->republish;
+    struct store_memory *memory = republish->worker->server->memory;
+    struct store_key key = {probe->item.key, probe->item.key_len};
+    struct store_record known;
+    int64_t left_ms;
+    (void)record;
+    (void)life_ms;
+    if (status == STORE_NOT_FOUND &&
+        store_memory_find(memory, key, &known, &left_ms))
+        republish->missing++;
+    if (--republish->unanswered > 0)
+        return;
+    if (republish->missing >= SAMPLE_MISSING_MIN ||
+        (republish->missing > 0 && republish->missing == republish->sampled))
+        begin_round(republish);
+}
+
+/* One record that is gone proves little: its session may have ended through
+ * another replica, and its client may want us to write all others again. So
+ * some others are looked for. */
+static void take_sample(struct gw_republish *republish)
+{
+    struct gw_worker *worker = republish->worker;
+    struct store_memory_walk walk = {.part = gw_worker_random(worker) %
+                                             STORE_MEMORY_PARTS};
+    size_t count = 0;
+    republish->loss = GW_LOSS_NONE;
+    republish->round_at_ms = worker->now_ms;
+    for (int pass = 0; pass < 2 && count < SAMPLE_MAX; pass++) {
+        count = 0; /* from a part by chance to the end, else from the start */
+        while (count < SAMPLE_MAX && !walk.is_done)
+            count += store_memory_collect(worker->server->memory, &walk, 0,
+                                          republish->batch + count,
+                                          SAMPLE_MAX - count);
+        walk = (struct store_memory_walk){0};
+    }
+    republish->sampled = (unsigned)count;
+    republish->missing = 0;
+    republish->unanswered = (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+        struct probe *probe = &republish->sample[i];
+        probe->republish = republish;
+        probe->item = republish->batch[i];
+        probe->request.done = on_sampled;
+        store_get(worker->store, &probe->request,
+                  (struct store_key){probe->item.key, probe->item.key_len});
+    }
+}
+
 /* Looks at what was noted since the last step. */
 static void take_notes(struct gw_republish *republish)
 {
     struct gw_worker *worker = republish->worker;
     struct gw_shared *shared = worker->server->shared;
+    int64_t since_ms = worker->now_ms - republish->round_at_ms;
     enum gw_loss loss = gw_shared_take_loss(shared);
     if (loss > republish->loss)
         republish->loss = loss;
-    int64_t pause_ms =
-        republish->loss == GW_LOSS_OF_ALL ? ROUND_MIN_MS : ROUND_OF_ONE_MS;
-    if (republish->loss != GW_LOSS_NONE &&
-        worker->now_ms - republish->round_at_ms >= pause_ms) {
+    /* What is missing is being written. */
+    if (republish->is_active && republish->loss == GW_LOSS_OF_ONE)
         republish->loss = GW_LOSS_NONE;
-        republish->round_at_ms = worker->now_ms;
-        gw_shared_next_round(shared);
-        gw_log(
-            GW_LOG_WARNING, "store_lost", "sessions",
-            gw_num((int64_t)store_memory_count(worker->server->memory)).text);
-        begin(republish);
-    }
+    if (republish->loss == GW_LOSS_OF_ALL && since_ms >= ROUND_MIN_MS)
+        begin_round(republish);
+    else if (republish->loss == GW_LOSS_OF_ONE && since_ms >= ROUND_OF_ONE_MS &&
+             republish->unanswered == 0)
+        take_sample(republish);
     if (!republish->is_active && gw_shared_take_unwritten(shared))
         begin(republish);
 }
+
+/* ---- writing ---- */
 
 static void write_one(struct gw_republish *republish,
                       const struct store_memory_item *item)
@@ -154,10 +232,14 @@ static void write_one(struct gw_republish *republish,
     republish->under_way++;
     republish->sent++;
     write->item = *item;
+    /* Of what another replica keeps this one may have an old copy. */
+    write->item.record.is_copy =
+        strcmp(item->record.gateway, republish->worker->server->gateway_id) !=
+        0;
     write->round = gw_shared_round(republish->worker->server->shared);
     write->request.done = on_written;
-    store_put(republish->worker->store, &write->request, key, &item->record,
-              NULL, item->life_ms);
+    store_put(republish->worker->store, &write->request, key,
+              &write->item.record, NULL, item->life_ms);
 }
 
 /* False when there is nothing more to do in this step. */
@@ -211,5 +293,7 @@ void gw_republish_free(struct gw_republish *republish)
         return;
     for (size_t i = 0; i < WRITES_MAX; i++)
         store_cancel(republish->worker->store, &republish->writes[i].request);
+    for (size_t i = 0; i < SAMPLE_MAX; i++)
+        store_cancel(republish->worker->store, &republish->sample[i].request);
     free(republish);
 }

@@ -91,17 +91,22 @@ static void free_binding(struct tunnel *tunnel)
     tunnel->binding = NULL;
 }
 
+static void unbind(const struct tunnel *tunnel)
+{
+    struct eio_sid sid;
+    sid_of(tunnel, &sid);
+    if (tunnel->is_own && sid.len > 0)
+        gw_affinity_unbind(tunnel->worker, &sid, tunnel->backend, true);
+}
+
 static void finish(struct tunnel *tunnel)
 {
     struct gw_worker *worker = tunnel->worker;
-    struct eio_sid sid;
     gw_timer_stop(&worker->wheel, &tunnel->timer);
     /* RST towards the client would take away what it has not read yet. */
     gw_stream_close(&tunnel->client, false);
     gw_stream_close(&tunnel->server, tunnel->was_reset);
-    sid_of(tunnel, &sid);
-    if (tunnel->is_own && sid.len > 0)
-        gw_affinity_unbind(worker, &sid, tunnel->backend);
+    unbind(tunnel);
     if (tunnel->is_upgrade && !tunnel->is_own)
         gw_count(&metrics_of(tunnel)->b_upgrades_failed);
     free_binding(tunnel);
@@ -460,6 +465,7 @@ size_t gw_tunnels_kick(struct gw_worker *worker, const struct eio_sid *named)
         if (tunnel->state != TUNNEL_OPEN || tunnel->sid == NULL ||
             !gw_shared_is_sid(worker->config, sid, named))
             continue;
+        unbind(tunnel); /* at once: its end may take some seconds */
         tunnel_close(tunnel, POLICY);
         count++;
     }

@@ -95,10 +95,12 @@ struct store_memory_item {
     int64_t life_ms;
 };
 
+enum { STORE_MEMORY_PARTS = 64 }; /* a key's part is chosen by chance */
+
 /* Where a walk stands; all zero is the start. The rest is cache.c's. */
 struct store_memory_walk {
-    bool is_done; /* every entry has been looked at */
-    unsigned part;
+    bool is_done;  /* every entry has been looked at */
+    unsigned part; /* below STORE_MEMORY_PARTS; a walk may begin at any */
     size_t index;
     size_t depth;
 };

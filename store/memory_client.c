@@ -60,10 +60,12 @@ static void memory_touch(struct store *store, struct store_request *request,
 }
 
 static void memory_remove(struct store *store, struct store_request *request,
-                          struct store_key key, const char *backend)
+                          struct store_key key, const char *backend,
+                          const char *gateway)
 {
     struct store_memory_outcome outcome;
 
+    (void)gateway; /* there is one alone */
     store_memory_unbind(memory_of(store), key, backend != NULL ? backend : "",
                         &outcome);
     finish(request, &outcome);

@@ -9,8 +9,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { STORE_MEMORY_PARTS = 64 };
-
 struct store_memory_part {
     _Alignas(64) pthread_mutex_t lock;
     _Atomic int64_t due_ms; /* when the first entry expires; a hint that is

@@ -83,13 +83,16 @@ static void command_add_field(struct command *command,
     command_add(command, command->text.values[field]);
 }
 
-static void command_add_life(struct command *command, int64_t life_ms)
+/* A copy's is negative: the script knows it by that. */
+static void command_add_life(struct command *command, int64_t life_ms,
+                             bool is_copy)
 {
     if (life_ms < 1)
         life_ms = 1;
     if (life_ms > LIFE_MAX_MS)
         life_ms = LIFE_MAX_MS;
-    snprintf(command->life, sizeof(command->life), "%" PRId64, life_ms);
+    snprintf(command->life, sizeof(command->life), "%" PRId64,
+             is_copy ? -life_ms : life_ms);
     command_add(command, command->life);
 }
 
@@ -274,7 +277,7 @@ static void redis_put(struct store *store, struct store_request *request,
     command_add_key(&command, op->redis, key);
     command_add(&command, record->backend);
     command_add(&command, replaces != NULL ? replaces : "");
-    command_add_life(&command, life_ms);
+    command_add_life(&command, life_ms, record->is_copy);
     command_add(&command, "v");
     command_add(&command, "1");
     for (unsigned i = 0; i < STORE_RECORD_COUNT; i++)
@@ -294,7 +297,7 @@ static void redis_touch(struct store *store, struct store_request *request,
     store_record_write(record, &command.text);
     command_add_key(&command, op->redis, key);
     command_add(&command, record->backend);
-    command_add_life(&command, life_ms);
+    command_add_life(&command, life_ms, false);
     command_add_field(&command, STORE_RECORD_SEEN);
     command_add_field(&command, STORE_RECORD_TRANSPORT);
     if (record->gateway[0] != '\0')
@@ -303,7 +306,8 @@ static void redis_touch(struct store *store, struct store_request *request,
 }
 
 static void redis_remove(struct store *store, struct store_request *request,
-                         struct store_key key, const char *backend)
+                         struct store_key key, const char *backend,
+                         const char *gateway)
 {
     struct operation *op = operation_new(store, request, key);
     struct command command = {0};
@@ -312,6 +316,8 @@ static void redis_remove(struct store *store, struct store_request *request,
         return;
     command_add_key(&command, op->redis, key);
     command_add(&command, backend);
+    if (gateway != NULL)
+        command_add(&command, gateway);
     run(op, STORE_SCRIPT_REMOVE, &command);
 }
 

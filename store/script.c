@@ -22,6 +22,7 @@
 
 static const char put_script[] =
     "local key, backend, replaces = KEYS[1], ARGV[1], ARGV[2]\n"
+    "local life, is_copy = ARGV[3]:match('%d+'), ARGV[3]:find('-', 1, true)\n"
     "local kind = redis.call('TYPE', key).ok\n"
     "local result = 1\n"
     "if kind == 'hash' then\n"
@@ -29,7 +30,9 @@ static const char put_script[] =
     "  if not owner or owner == '' or #owner > 63 or owner:find('%c') then\n"
     "    result = 3\n"
     "  elseif owner ~= backend and owner ~= replaces then\n"
-    "    " OTHER_RECORD "  end\n"
+    "    " OTHER_RECORD "  elseif owner == backend and is_copy then\n"
+    "    return 1\n"
+    "  end\n"
     "elseif kind ~= 'none' then\n"
     "  result = 2\n"
     "end\n"
@@ -37,7 +40,7 @@ static const char put_script[] =
     "  redis.call('DEL', key)\n"
     "end\n"
     "redis.call('HSET', key, unpack(ARGV, 4))\n"
-    "local expiry = redis.pcall('PEXPIRE', key, ARGV[3])\n"
+    "local expiry = redis.pcall('PEXPIRE', key, life)\n"
     "if type(expiry) == 'table' then\n"
     "  redis.call('DEL', key)\n"
     "  return expiry\n"
@@ -53,13 +56,24 @@ static const char put_script[] =
     "if owner ~= ARGV[1] then\n"                                               \
     "  " OTHER_RECORD "end\n"
 
-static const char touch_script[] =
-    FOR_OWNER "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
-              "redis.pcall('HSET', KEYS[1], unpack(ARGV, 3))\n"
-              "return 1\n";
+static const char touch_script[] = FOR_OWNER
+    "local held = redis.call('HMGET', KEYS[1], 'transport', "
+    "'gateway')\n"
+    "if held[1] == 'websocket' and\n"
+    "   (ARGV[6] ~= 'websocket' or (ARGV[8] and held[2] ~= ARGV[8]))\n"
+    "then\n"
+    "  return 1\n"
+    "end\n"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+    "redis.pcall('HSET', KEYS[1], unpack(ARGV, 3))\n"
+    "return 1\n";
 
 static const char remove_script[] =
-    FOR_OWNER "return redis.call('DEL', KEYS[1])\n";
+    FOR_OWNER "if ARGV[2] and\n"
+              "   redis.call('HGET', KEYS[1], 'gateway') ~= ARGV[2] then\n"
+              "  return 0\n"
+              "end\n"
+              "return redis.call('DEL', KEYS[1])\n";
 
 static const char beat_script[] =
     "local turn = redis.pcall('HGET', KEYS[1], 'turn')\n"

@@ -59,6 +59,8 @@ struct store_record {
     uint32_t ping_timeout_ms;
     uint8_t eio; /* 3, 4, or 0 for unknown */
     uint8_t transport;
+    bool is_copy; /* put: of a record that another gateway keeps: where one of
+                     the same backend stands already, it is left as it is */
 };
 
 struct store_request;
@@ -98,7 +100,8 @@ struct store_ops {
                   struct store_key key, const struct store_record *record,
                   int64_t life_ms);
     void (*remove)(struct store *store, struct store_request *request,
-                   struct store_key key, const char *backend);
+                   struct store_key key, const char *backend,
+                   const char *gateway);
     void (*cancel)(struct store *store, struct store_request *request);
     void (*close)(struct store *store);
 };
@@ -128,7 +131,8 @@ static inline void store_get(struct store *store, struct store_request *request,
 }
 
 /* Renews the life of `key` and its transport, seen and (unless empty) gateway
- * fields, if it is bound to record->backend. */
+ * fields, if it is bound to record->backend. A shared store leaves transport
+ * and gateway as they are where another gateway has the session's websocket. */
 static inline void store_touch(struct store *store,
                                struct store_request *request,
                                struct store_key key,
@@ -138,12 +142,14 @@ static inline void store_touch(struct store *store,
     store->ops->touch(store, request, key, record, life_ms);
 }
 
-/* Removes `key` if it is bound to `backend`. */
+/* Removes `key` if it is bound to `backend`; with a gateway (not NULL) a shared
+ * store does so only if the record is that gateway's. */
 static inline void store_remove(struct store *store,
                                 struct store_request *request,
-                                struct store_key key, const char *backend)
+                                struct store_key key, const char *backend,
+                                const char *gateway)
 {
-    store->ops->remove(store, request, key, backend);
+    store->ops->remove(store, request, key, backend, gateway);
 }
 
 /* Makes sure that `done` will not run; what was asked for may still happen in

@@ -67,7 +67,7 @@ static void store_turn(struct store *store, const struct turn *turn)
         store_touch(store, &request, turn->key, &turn->record, 20);
         break;
     case 2:
-        store_remove(store, &request, turn->key, turn->record.backend);
+        store_remove(store, &request, turn->key, turn->record.backend, NULL);
         break;
     case 3:
         store_put(store, &request, turn->key, &turn->record, "n1", 20);

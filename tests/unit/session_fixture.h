@@ -81,6 +81,15 @@ static inline enum store_status put_key(struct store_key key,
     return wait_done(false);
 }
 
+static inline enum store_status put_with(const char *key,
+                                         const struct store_record *record,
+                                         const char *replaces, int64_t life_ms)
+{
+    result = (struct result){0};
+    store_put(store, &request, key_of(key), record, replaces, life_ms);
+    return wait_done(false);
+}
+
 static inline enum store_status put(const char *key, const char *backend,
                                     const char *replaces, int64_t life_ms)
 {
@@ -115,11 +124,17 @@ static inline enum store_status touch(const char *key, const char *backend,
     return touch_with(key, &record, life_ms);
 }
 
-static inline enum store_status drop(const char *key, const char *backend)
+static inline enum store_status drop_of(const char *key, const char *backend,
+                                        const char *gateway)
 {
     result = (struct result){0};
-    store_remove(store, &request, key_of(key), backend);
+    store_remove(store, &request, key_of(key), backend, gateway);
     return wait_done(false);
+}
+
+static inline enum store_status drop(const char *key, const char *backend)
+{
+    return drop_of(key, backend, NULL);
 }
 
 /* That the record of the last operation is the one of `backend`, with what is

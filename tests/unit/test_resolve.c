@@ -232,13 +232,13 @@ Test(resolve_name, several_at_once)
     struct gw_resolve *jobs[COUNT];
     unsigned delivered = 0;
 
-    for (int i = 0; i < COUNT; i++)
+    for (unsigned i = 0; i < COUNT; i++)
         jobs[i] = ask("localhost", &answers[i]);
-    for (int i = 0; i < COUNT; i += 2)
+    for (unsigned i = 0; i < COUNT; i += 2)
         gw_resolve_cancel(&jobs[i]);
     while (wait_for_mail(500))
         delivered += deliver_all();
     cr_expect_geq(delivered, COUNT / 2);
-    for (int i = 0; i < COUNT; i++)
-        cr_expect_eq(answers[i].calls, i % 2, "%d", i);
+    for (unsigned i = 0; i < COUNT; i++)
+        cr_expect_eq(answers[i].calls, i % 2, "%u", i);
 }

@@ -177,7 +177,7 @@ static void call(const struct step *step)
         store_touch(store, &request, key, &record, step->ms);
         break;
     case REMOVE:
-        store_remove(store, &request, key, step->backend);
+        store_remove(store, &request, key, step->backend, NULL);
         break;
     case WAIT:
         clock_ms += step->ms;

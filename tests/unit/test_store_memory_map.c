@@ -214,7 +214,7 @@ Test(store_memory_map, many_entries_come_and_go)
         cr_assert_eq(get(key), STORE_OK, "%s", key);
         if (number % 3 != 0)
             continue;
-        store_remove(store, &request, key_of(key), "n1");
+        store_remove(store, &request, key_of(key), "n1", NULL);
         cr_assert_eq(result.status, STORE_OK, "%s", key);
     }
     cr_expect_eq(store_memory_count(memory), MANY - (MANY + 2) / 3);
@@ -309,7 +309,7 @@ static void *hammer(void *arg)
             store_touch(mine, &self, key_of(key), &record, 20);
             break;
         case 2:
-            store_remove(mine, &self, key_of(key), backend);
+            store_remove(mine, &self, key_of(key), backend, NULL);
             break;
         case 3:
             store_put(mine, &self, key_of(key), &record, "n1", 20);

@@ -90,26 +90,55 @@ Test(store_redis, touch_renews_the_life_and_some_fields)
 
     cr_expect_eq(put("a", "n1", NULL, 50000), STORE_OK);
     struct store_record record = record_of("n1");
-    record.transport = STORE_TRANSPORT_WEBSOCKET;
     record.seen_ms += 5000;
     record.gateway[0] = '\0';
     snprintf(record.client, sizeof(record.client), "other");
     record.ping_interval_ms = 1;
     cr_expect_eq(touch_with("a", &record, 900000), STORE_OK);
     expect_life(key, 900000);
-    cr_expect_str_eq(redis_server_field(&server, key, "transport"),
-                     "websocket");
     cr_expect_str_eq(redis_server_field(&server, key, "seen"),
                      "2023-11-14T22:13:25.001Z");
     cr_expect_str_eq(redis_server_field(&server, key, "gateway"), "gw-a");
     cr_expect_str_eq(redis_server_field(&server, key, "client"), "203.0.113.7");
     cr_expect_str_eq(redis_server_field(&server, key, "ping_interval"),
                      "25000");
+    record.transport = STORE_TRANSPORT_WEBSOCKET;
     snprintf(record.gateway, sizeof(record.gateway), "gw-b");
     cr_expect_eq(touch_with("a", &record, 40000), STORE_OK);
+    cr_expect_str_eq(redis_server_field(&server, key, "transport"),
+                     "websocket");
     cr_expect_str_eq(redis_server_field(&server, key, "gateway"), "gw-b");
     expect_life(key, 40000);
     cr_expect_eq(redis_server_number(&server, "HLEN %s", key), 10);
+}
+
+/* A second tunnel elsewhere, a poll that comes late, an old copy: none of them
+ * takes a session away from the gateway that has its websocket. */
+Test(store_redis, a_websocket_stays_its_gateways)
+{
+    const char *key = "sidgate:session:a";
+    struct store_record record = record_of("n1");
+    record.transport = STORE_TRANSPORT_WEBSOCKET;
+    snprintf(record.gateway, sizeof(record.gateway), "gw-b");
+    cr_expect_eq(put_with("a", &record, NULL, 900000), STORE_OK);
+
+    snprintf(record.gateway, sizeof(record.gateway), "gw-c");
+    cr_expect_eq(touch_with("a", &record, 40000), STORE_OK);
+    record.gateway[0] = '\0';
+    record.transport = STORE_TRANSPORT_POLLING;
+    cr_expect_eq(touch_with("a", &record, 40000), STORE_OK);
+    record.is_copy = true;
+    cr_expect_eq(put_with("a", &record, NULL, 40000), STORE_OK);
+    cr_expect_eq(drop_of("a", "n1", "gw-c"), STORE_NOT_FOUND);
+    cr_expect_str_eq(redis_server_field(&server, key, "transport"),
+                     "websocket");
+    cr_expect_str_eq(redis_server_field(&server, key, "gateway"), "gw-b");
+    expect_life(key, 900000);
+
+    cr_expect_eq(drop_of("a", "n1", "gw-b"), STORE_OK);
+    cr_expect_eq(redis_server_number(&server, "EXISTS %s", key), 0);
+    cr_expect_eq(put_with("a", &record, NULL, 40000), STORE_OK);
+    expect_life(key, 40000);
 }
 
 Test(store_redis, touch_and_remove_are_for_the_owner)

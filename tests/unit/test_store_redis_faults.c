@@ -101,7 +101,7 @@ Test(store_redis_faults, cancelled_requests_are_not_called)
     store_cancel(store, &first);
     store_touch(store, &first, key_of("a"), &record, 90000);
     store_cancel(store, &first);
-    store_remove(store, &first, key_of("a"), "n2");
+    store_remove(store, &first, key_of("a"), "n2", NULL);
     store_cancel(store, &first);
     cr_expect_eq(get("a"), STORE_OK);
     cr_expect_eq(other.calls, 0);
