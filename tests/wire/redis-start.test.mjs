@@ -180,7 +180,11 @@ describe('Redis at the start:', () => {
     });
 
     test('a node of a Redis Cluster', async (t) => {
-        const redis = await redisFor(t, { args: ['--cluster-enabled', 'yes'] });
+        /* Its second port would be one that connections are given. */
+        const redis = await redisFor(t, { args: [
+            '--cluster-enabled', 'yes',
+            '--cluster-port', String(await quietPort()),
+        ] });
         const { gateway } = await start(t, redis.url);
         await saysWhy(gateway, /Cluster/);
     });
