@@ -18,6 +18,7 @@ enum {
     LIFE_DEFAULT_MS = 600000, /* where the times are not known */
     TUNNEL_LIFE_MS = 900000,
     ASK_OLD_OWNER_MS = 2000,
+    TAKEOVERS_MAX = 3,
 };
 
 static struct store_key key_of(const struct eio_sid *sid)
@@ -119,6 +120,11 @@ static void on_found_again(struct store_request *request,
     struct gw_backend *backend = NULL;
     if (status == STORE_OK)
         backend = gw_backend_find(worker->server->backends, record->backend);
+    if (status == STORE_UNAVAILABLE) {
+        lookup->may_recover = true;
+        gw_recovery_find(worker, lookup);
+        return;
+    }
     if (backend == NULL) {
         lookup->done(lookup, GW_AFFINITY_UNKNOWN);
         return;
@@ -168,11 +174,20 @@ static void refuse(struct gw_bind *bind)
     bind->done(bind, GW_BIND_CONFLICT);
 }
 
+static void replace(struct gw_bind *bind)
+{
+    /* A store that names one old owner after the other is not followed. */
+    if (bind->takeovers++ < TAKEOVERS_MAX)
+        put(bind, bind->old);
+    else
+        refuse(bind);
+}
+
 /* The old owner cannot be asked, or does not say it. */
 static void settle_blindly(struct gw_bind *bind)
 {
     if (bind->worker->config->sid_conflict == GW_SID_CONFLICT_NEWEST)
-        put(bind, bind->old);
+        replace(bind);
     else
         refuse(bind);
 }
@@ -186,7 +201,7 @@ static void on_old_owner(void *arg, struct gw_backend *backend,
     bool is_netty = bind->worker->config->netty;
     bind->ask = NULL;
     if (answer == GW_ANSWER_DEAD || (answer == GW_ANSWER_DENIES && !is_netty))
-        put(bind, bind->old);
+        replace(bind);
     else if (answer == GW_ANSWER_OWNS && !is_netty)
         refuse(bind);
     else

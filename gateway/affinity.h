@@ -60,8 +60,9 @@ struct gw_lookup {
 void gw_affinity_find(struct gw_worker *worker, struct gw_lookup *lookup,
                       const struct gw_lookup_about *about, bool may_recover);
 
-/* A cached owner is dead or denies the sid: asks the shared store once more,
- * and nobody else. The entry of the cache is dropped. */
+/* A cached owner is dead or denies the sid: asks the shared store once more
+ * and, only if that is away, the backends. The entry of the cache is dropped.
+ */
 void gw_affinity_find_again(struct gw_worker *worker, struct gw_lookup *lookup,
                             const struct gw_lookup_about *about);
 
@@ -87,6 +88,7 @@ struct gw_bind {
     struct store_record record;
     int64_t life_ms;
     char old[STORE_BACKEND_MAX];
+    unsigned takeovers; /* tried so far */
     struct gw_ask *ask;
     char path[GW_PATH_MAX];
     char host[256];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A client connection while it speaks HTTP. */
 #include "gateway/conn.h"
+#include "gateway/denied.h"
 #include "gateway/exchange.h"
 #include "gateway/shared.h"
 
@@ -426,6 +427,14 @@ void gw_conns_cut(struct gw_worker *worker)
     }
 }
 
+/* Its client may come again before it believes that it is over. */
+static bool kick(struct gw_conn *conn, const struct eio_sid *sid)
+{
+    gw_denied_add(conn->worker->server->denied, sid, conn->worker->now_ms,
+                  GW_KICKED_MS);
+    return gw_exchange_close_session(conn->exchange);
+}
+
 size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named)
 {
     size_t count = 0;
@@ -438,7 +447,7 @@ size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named)
         const struct eio_sid *sid = &conn->exchange->query.sid;
         if (gw_shared_is_sid(worker->config,
                              (struct eio_span){sid->bytes, sid->len}, named))
-            count += gw_exchange_close_session(conn->exchange);
+            count += kick(conn, sid);
     }
     return count;
 }

@@ -16,6 +16,8 @@ struct gw_denied;
 struct gw_denied *gw_denied_new(void);
 void gw_denied_free(struct gw_denied *denied);
 
+enum { GW_KICKED_MS = 60000 }; /* how long a kicked one is denied */
+
 /* For up to an hour. */
 void gw_denied_add(struct gw_denied *denied, const struct eio_sid *sid,
                    int64_t now_ms, int64_t life_ms);

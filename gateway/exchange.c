@@ -39,6 +39,7 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
                                   memory_order_relaxed);
     gw_buf_free(&exchange->request);
     gw_buf_free(&exchange->body);
+    worker->kept_bytes -= exchange->kept;
     gw_buf_free(&exchange->denial);
     exchange->conn->exchange = NULL;
     gw_worker_bury_object(worker, &exchange->grave);

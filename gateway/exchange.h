@@ -57,6 +57,7 @@ struct gw_exchange {
     struct gw_body decoder;
     struct gw_framing framing; /* towards the backend */
     uint64_t body_bytes;
+    uint32_t kept; /* of them, to send them again; in worker->kept_bytes */
     uint8_t minor;
     bool is_get;
     bool is_head;
@@ -162,6 +163,9 @@ bool gw_exchange_may_reroute(const struct gw_exchange *exchange);
 /* Asks it, and goes there; else does what is to be done with the answer of the
  * old owner that is held, or with its death. */
 void gw_exchange_reroute(struct gw_exchange *exchange);
+
+/* What a lookup of its sid is about. */
+struct gw_lookup_about gw_exchange_about(const struct gw_exchange *exchange);
 
 struct eio_span gw_exchange_place(const struct gw_exchange *exchange,
                                   struct gw_place place);

@@ -8,6 +8,7 @@ enum {
     POLL_MARGIN_MS = 5000,  /* a poll may take this much longer than its
                                session lives */
     UNREACHABLE_DEFAULT_MS = 45000,
+    KEPT_BYTES_MAX = 16 * 1024 * 1024, /* of bodies, for a worker */
     UNKNOWN_POLL_MS = 3600000, /* of a session whose times are not known */
 };
 
@@ -90,15 +91,20 @@ static void on_hinted(struct gw_lookup *lookup, enum gw_affinity result)
         choose(exchange);
 }
 
-static void find(struct gw_exchange *exchange, gw_lookup_fn done,
-                 bool may_recover)
+struct gw_lookup_about gw_exchange_about(const struct gw_exchange *exchange)
 {
-    struct gw_lookup_about about = {
+    return (struct gw_lookup_about){
         .sid = &exchange->query.sid,
         .path = gw_exchange_place(exchange, exchange->places.path),
         .host = gw_exchange_place(exchange, exchange->places.host),
         .peer = &exchange->conn->peer,
     };
+}
+
+static void find(struct gw_exchange *exchange, gw_lookup_fn done,
+                 bool may_recover)
+{
+    struct gw_lookup_about about = gw_exchange_about(exchange);
     gw_exchange_enter(exchange, GW_EXCHANGE_ROUTE);
     exchange->lookup.done = done;
     exchange->lookup.arg = exchange;
@@ -270,6 +276,22 @@ bool gw_exchange_may_repeat(const struct gw_exchange *exchange)
            !exchange->has_client_fin && exchange->decoder.kind == GW_BODY_NONE;
 }
 
+/* A whole one is kept as long as its backend may turn out to be the wrong
+ * one, if there is room. */
+static void keep_body(struct gw_exchange *exchange, size_t len)
+{
+    struct gw_worker *worker = exchange->worker;
+    if (len == 0 || exchange->kept > 0)
+        return;
+    if (gw_exchange_may_reroute(exchange) &&
+        worker->kept_bytes + len <= KEPT_BYTES_MAX) {
+        exchange->kept = (uint32_t)len;
+        worker->kept_bytes += len;
+    } else {
+        gw_buf_free(&exchange->body);
+    }
+}
+
 void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head)
 {
     static const char end[] = "\r\n0\r\n\r\n";
@@ -292,10 +314,7 @@ void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head)
             (struct iovec){(void *)(uintptr_t)(end + skip), until - skip};
     }
     gw_stream_writev(exchange->up->stream, pieces, count);
-    /* A whole one is kept as long as its backend may turn out to be the wrong
-     * one. */
-    if (!gw_exchange_may_reroute(exchange))
-        gw_buf_free(&exchange->body);
+    keep_body(exchange, len);
     /* The response is awaited from the last piece of the request on. */
     if (exchange->state == GW_EXCHANGE_HEAD)
         gw_worker_timer(exchange->worker, &exchange->timer,

@@ -93,8 +93,7 @@ static void on_found_again(struct gw_lookup *lookup, enum gw_affinity result)
 
 void gw_exchange_reroute(struct gw_exchange *exchange)
 {
-    struct gw_lookup_about about = {.sid = &exchange->query.sid,
-                                    .peer = &exchange->conn->peer};
+    struct gw_lookup_about about = gw_exchange_about(exchange);
     exchange->was_rerouted = true;
     gw_exchange_enter(exchange, GW_EXCHANGE_HELD);
     exchange->lookup.done = on_found_again;

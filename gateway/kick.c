@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { KICKS_PER_SECOND = 100, DENIED_MS = 60000 };
+enum { KICKS_PER_SECOND = 100 };
 
 struct kick {
     struct gw_mail mail;
@@ -47,7 +47,7 @@ bool gw_kick(struct gw_server *server, const char *sid, size_t len)
         return false;
     memcpy(key.bytes, sid, len);
     gw_affinity_evict(worker, &key);
-    gw_denied_add(server->denied, &key, worker->now_ms, DENIED_MS);
+    gw_denied_add(server->denied, &key, worker->now_ms, GW_KICKED_MS);
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct kick *kick = calloc(1, sizeof(*kick));
         if (kick == NULL)

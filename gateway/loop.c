@@ -13,13 +13,26 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { READS_PER_TURN = 16, BUFFER_BYTES = 16384 };
+enum {
+    READS_PER_TURN = 16,
+    BUFFER_BYTES = 16384,
+    TARGET_MS = 300, /* for one of several addresses to connect */
+    FRESH_MS = 2000, /* how long what was resolved is used */
+};
 
 struct loop {
     struct store_loop base;
     struct gw_worker *worker;
     /* Not the worker's: what a reply sets going reads into that one. */
     char buffer[BUFFER_BYTES];
+    /* The name that is, or was last, resolved: all wires have the same. A
+     * question that takes long outlives the wire that it was asked for. */
+    struct gw_resolve *resolving;
+    struct gw_link waiting; /* wires */
+    struct gw_resolved found;
+    int64_t found_at_ms;
+    char host[STORE_HOST_MAX];
+    uint16_t port;
 };
 
 struct store_wire {
@@ -29,8 +42,9 @@ struct store_wire {
     struct gw_stream *stream;
     const struct store_wire_user *user;
     void *arg;
-    struct gw_resolve *resolving;
-    struct gw_timer failure; /* tells, later, what cannot be told at once */
+    struct gw_link link;   /* in loop->waiting */
+    struct gw_timer timer; /* until the next address is tried; or it tells,
+                              later, what cannot be told at once */
     struct gw_resolved targets;
     unsigned next_target;
     bool is_open;
@@ -64,8 +78,8 @@ static uint32_t loop_random(struct store_loop *loop)
 
 static void wire_close(struct store_wire *wire)
 {
-    gw_resolve_cancel(&wire->resolving);
-    gw_timer_stop(&wire->worker->wheel, &wire->failure);
+    gw_link_remove(&wire->link);
+    gw_timer_stop(&wire->worker->wheel, &wire->timer);
     gw_stream_close(&wire->stream, false);
     wire->user = NULL;
     gw_worker_bury_object(wire->worker, &wire->grave);
@@ -80,7 +94,7 @@ static void wire_end(struct store_wire *wire, const char *why)
 
 static void on_failure(struct gw_timer *timer)
 {
-    struct store_wire *wire = GW_CONTAINER(timer, struct store_wire, failure);
+    struct store_wire *wire = GW_CONTAINER(timer, struct store_wire, timer);
     wire_end(wire, wire->why);
 }
 
@@ -106,6 +120,18 @@ static int start_connect(const struct sockaddr_storage *to, socklen_t len)
     return -1;
 }
 
+static bool try_next(struct store_wire *wire);
+
+/* The last one has all the time that the caller gives. */
+static void on_silent_target(struct gw_timer *timer)
+{
+    struct store_wire *wire = GW_CONTAINER(timer, struct store_wire, timer);
+    gw_stream_close(&wire->stream, false);
+    snprintf(wire->why, sizeof(wire->why), "no connection in time");
+    if (!try_next(wire))
+        wire_end(wire, wire->why);
+}
+
 /* Tries the addresses that are left. False when there is none; wire->why says
  * what was wrong with the last. */
 static bool try_next(struct store_wire *wire)
@@ -118,8 +144,12 @@ static bool try_next(struct store_wire *wire)
             continue;
         }
         wire->stream = gw_stream_new(wire->worker, fd, on_stream, wire);
-        if (wire->stream != NULL)
+        if (wire->stream != NULL) {
+            if (wire->next_target < wire->targets.count)
+                gw_worker_timer(wire->worker, &wire->timer, TARGET_MS,
+                                on_silent_target);
             return true;
+        }
         snprintf(wire->why, sizeof(wire->why), "out of memory");
     }
     return false;
@@ -135,12 +165,14 @@ static void on_connect(struct store_wire *wire)
         snprintf(wire->why, sizeof(wire->why), "%s",
                  strerror(error != 0 ? error : ECONNRESET));
         gw_stream_close(&wire->stream, false);
+        gw_timer_stop(&wire->worker->wheel, &wire->timer);
         if (!try_next(wire))
             wire_end(wire, wire->why);
         return;
     }
     if (!stream->is_writable)
         return;
+    gw_timer_stop(&wire->worker->wheel, &wire->timer);
     wire->is_open = true;
     /* What came in the same event raises no other. */
     gw_stream_again(stream);
@@ -179,45 +211,76 @@ static void on_stream(struct gw_stream *stream)
     read_some(wire);
 }
 
-static void fail_later(struct store_wire *wire)
+static void use_found(struct store_wire *wire)
 {
-    gw_worker_timer(wire->worker, &wire->failure, 0, on_failure);
+    wire->targets = wire->loop->found;
+    snprintf(wire->why, sizeof(wire->why), "%s", wire->targets.why);
 }
 
 static void on_resolved(void *arg, const struct gw_resolved *found)
 {
-    struct store_wire *wire = arg;
-    wire->resolving = NULL;
-    wire->targets = *found;
-    snprintf(wire->why, sizeof(wire->why), "%s", found->why);
-    if (!try_next(wire))
-        wire_end(wire, wire->why);
+    struct loop *loop = arg;
+    loop->resolving = NULL;
+    loop->found = *found;
+    loop->found_at_ms = loop->worker->now_ms;
+    while (loop->waiting.next != &loop->waiting) {
+        struct store_wire *wire =
+            GW_CONTAINER(loop->waiting.next, struct store_wire, link);
+        gw_link_remove(&wire->link);
+        use_found(wire);
+        if (!try_next(wire))
+            wire_end(wire, wire->why);
+    }
 }
 
-static void find_target(struct store_wire *wire, const struct store_address *to)
+/* False when the wire has, or will have, no address. */
+static bool resolve(struct store_wire *wire, const struct store_address *to)
+{
+    struct loop *loop = wire->loop;
+    bool is_same = loop->port == to->port && strcmp(loop->host, to->host) == 0;
+    if (is_same && loop->resolving == NULL && loop->found.count > 0 &&
+        loop->worker->now_ms - loop->found_at_ms < FRESH_MS) {
+        use_found(wire);
+        return try_next(wire);
+    }
+    if (loop->resolving == NULL || !is_same) {
+        gw_resolve_cancel(&loop->resolving);
+        snprintf(loop->host, sizeof(loop->host), "%s", to->host);
+        loop->port = to->port;
+        loop->resolving = gw_resolve_start(loop->worker, to->host, to->port,
+                                           on_resolved, loop);
+    }
+    if (loop->resolving == NULL) {
+        snprintf(wire->why, sizeof(wire->why), "cannot start a thread");
+        return false;
+    }
+    gw_link_add(&loop->waiting, &wire->link);
+    return true;
+}
+
+/* Begins to connect, or to wait for an address. False when neither is
+ * possible. */
+static bool reach(struct store_wire *wire, const struct store_address *to)
 {
     struct gw_resolved *targets = &wire->targets;
     if (to->is_unix) {
         struct sockaddr_un path = {.sun_family = AF_UNIX};
         if (strlen(to->host) >= sizeof(path.sun_path)) {
             snprintf(wire->why, sizeof(wire->why), "the path is too long");
-            return;
+            return false;
         }
         memcpy(path.sun_path, to->host, strlen(to->host) + 1);
         memcpy(&targets->addr[0], &path, sizeof(path));
         targets->len[0] = sizeof(path);
         targets->count = 1;
-        return;
+        return try_next(wire);
     }
     if (gw_resolve_literal(to->host, to->port, targets))
-        return;
-    wire->resolving =
-        gw_resolve_start(wire->worker, to->host, to->port, on_resolved, wire);
-    if (wire->resolving == NULL)
-        snprintf(wire->why, sizeof(wire->why), "cannot start a thread");
+        return try_next(wire);
+    return resolve(wire, to);
 }
 
-static struct store_wire *loop_open(struct store_loop *loop,
+static struct store_wire *loop_open(struct store_loop *base,
                                     const struct store_address *to,
                                     const struct store_wire_user *user,
                                     void *arg)
@@ -225,13 +288,13 @@ static struct store_wire *loop_open(struct store_loop *loop,
     struct store_wire *wire = calloc(1, sizeof(*wire));
     if (wire == NULL)
         return NULL;
-    wire->loop = (struct loop *)(void *)loop;
+    wire->loop = (struct loop *)(void *)base;
     wire->worker = wire->loop->worker;
+    gw_link_init(&wire->link);
     wire->user = user;
     wire->arg = arg;
-    find_target(wire, to);
-    if (wire->resolving == NULL && !try_next(wire))
-        fail_later(wire);
+    if (!reach(wire, to))
+        gw_worker_timer(wire->worker, &wire->timer, 0, on_failure);
     return wire;
 }
 
@@ -308,11 +371,15 @@ struct store_loop *gw_loop_new(struct gw_worker *worker)
     if (loop == NULL)
         return NULL;
     loop->base.ops = &loop_ops;
+    gw_link_init(&loop->waiting);
     loop->worker = worker;
     return &loop->base;
 }
 
-void gw_loop_free(struct store_loop *loop)
+void gw_loop_free(struct store_loop *base)
 {
-    free((void *)loop);
+    struct loop *loop = (struct loop *)(void *)base;
+    if (loop != NULL)
+        gw_resolve_cancel(&loop->resolving);
+    free(loop);
 }

@@ -12,6 +12,6 @@ struct gw_worker;
 /* NULL when memory is short. */
 struct store_loop *gw_loop_new(struct gw_worker *worker);
 /* What was opened and made on it is gone already. NULL is harmless. */
-void gw_loop_free(struct store_loop *loop);
+void gw_loop_free(struct store_loop *base);
 
 #endif

@@ -87,8 +87,9 @@ static struct gw_payer *payer_new(struct gw_payers *payers,
     if (payer == NULL)
         return NULL;
     payer->net = *net;
-    payer->bucket.milli = capacity(payers->rate);
-    payer->bucket.at_ms = now_ms;
+    payer->asks = (struct gw_bucket){capacity(payers->rate), now_ms};
+    payer->reads =
+        (struct gw_bucket){capacity(payers->rate * GW_READS_PER_ASK), now_ms};
     gw_link_init(&payer->idle);
     gw_link_init(&payer->thirst);
     gw_link_init(&payer->turn);

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who pays for the search of an unknown sid: an account for each client
- * address (for IPv6 each /64). A search takes a token at its start and gives
- * it back if the session is found, so that only sids that nobody knows cost
- * anything. Whoever has none left waits; others do not wait for him: where the
- * accounts share something scarce they take turns.
+ * address (for IPv6 each /64). A search takes a token before it asks the shared
+ * store and another one before it asks the backends, and gives them back if the
+ * session is found, so that only sids that nobody knows cost anything. There
+ * are many more of the first, which are cheap, so that a crowd of made-up sids
+ * does not keep those from the store that are there. Whoever has none left
+ * waits, and the newest goes first: the older ones of a crowd are given up.
+ * Others do not wait for him: where the accounts share something scarce they
+ * take turns.
  */
 #ifndef SIDGATE_GATEWAY_PAYER_H
 #define SIDGATE_GATEWAY_PAYER_H
@@ -25,12 +29,17 @@ struct gw_payer {
     struct gw_link waiting; /* its searches that wait for a token */
     struct gw_link queued;  /* its searches that wait for a place */
     struct gw_peer net;
-    struct gw_bucket bucket;
+    struct gw_bucket reads; /* of the shared store */
+    struct gw_bucket asks;  /* of the backends */
     unsigned searches;
     unsigned asking; /* that hold a place */
 };
 
-enum { GW_PAYER_BUCKETS = 1024, GW_PAYERS_MAX = 16384 };
+enum {
+    GW_PAYER_BUCKETS = 1024,
+    GW_PAYERS_MAX = 16384,
+    GW_READS_PER_ASK = 10, /* how much higher the rate of reads is */
+};
 
 struct gw_payers {
     struct gw_payer *table[GW_PAYER_BUCKETS];
@@ -38,7 +47,7 @@ struct gw_payers {
     struct gw_link thirsty;
     struct gw_link turns;
     unsigned count;
-    uint32_t rate; /* tokens a second; 0: no limit */
+    uint32_t rate; /* asks a second; 0: no limit */
     uint32_t seed;
 };
 

@@ -107,17 +107,18 @@ struct gw_recovery_wait *gw_search_dismiss(struct gw_search *search,
     struct gw_recovery_table *table = worker->recovery;
     struct gw_recovery_wait *waits = search->waits;
     uint32_t rate = table->payers.rate;
-    bool had_token = search->state != GW_SEARCH_WAITING;
     search->waits = NULL;
     gw_search_stop_asking(search);
     gw_timer_stop(&worker->wheel, &search->deadline);
     gw_timer_stop(&worker->wheel, &search->settle);
     store_cancel(worker->store, &search->request);
     gw_search_enter(search, GW_SEARCH_BINDING);
-    if (is_found && had_token)
-        gw_bucket_give(&search->payer->bucket, rate);
-    if (is_found && search->has_total_token)
+    if (is_found && search->has_read_token)
+        gw_bucket_give(&search->payer->reads, rate * GW_READS_PER_ASK);
+    if (is_found && search->has_ask_token) {
+        gw_bucket_give(&search->payer->asks, rate);
         gw_bucket_give(&table->total, rate * TOTAL_RATE);
+    }
     struct gw_search **at = bucket_of(table, &search->sid);
     while (*at != search)
         at = &(*at)->next;
@@ -135,6 +136,12 @@ static void on_refill(struct gw_timer *timer)
     gw_recovery_serve(GW_CONTAINER(timer, struct gw_recovery_table, refill));
 }
 
+static bool take_read(struct gw_recovery_table *table, struct gw_payer *payer)
+{
+    return gw_bucket_take(&payer->reads, table->payers.rate * GW_READS_PER_ASK,
+                          table->worker->now_ms);
+}
+
 /* Those who wait for a token: each account has its own, so that none waits for
  * another. */
 static void serve_thirsty(struct gw_recovery_table *table)
@@ -148,12 +155,12 @@ static void serve_thirsty(struct gw_recovery_table *table)
         gw_link_remove(&payer->thirst);
         gw_link_add(&payers->thirsty, &payer->thirst);
         while (payer->waiting.next != &payer->waiting &&
-               gw_bucket_take(&payer->bucket, payers->rate,
-                              table->worker->now_ms)) {
+               take_read(table, payer)) {
             struct gw_search *search =
-                GW_CONTAINER(payer->waiting.next, struct gw_search, link);
+                GW_CONTAINER(payer->waiting.prev, struct gw_search, link);
             /* The account may go with its last search. */
-            bool is_last = search->link.next == &payer->waiting;
+            bool is_last = search->link.prev == &payer->waiting;
+            search->has_read_token = true;
             gw_search_read(search);
             if (is_last)
                 break;
@@ -166,6 +173,7 @@ static void serve_queued(struct gw_recovery_table *table)
 {
     struct gw_payers *payers = &table->payers;
     uint32_t rate = payers->rate * TOTAL_RATE;
+    int64_t now_ms = table->worker->now_ms;
     for (int i = 0; i < TURNS_MAX && payers->turns.next != &payers->turns &&
                     table->asking_count < ASKING_MAX;
          i++) {
@@ -173,13 +181,16 @@ static void serve_queued(struct gw_recovery_table *table)
             GW_CONTAINER(payers->turns.next, struct gw_payer, turn);
         gw_link_remove(&payer->turn);
         gw_link_add(&payers->turns, &payer->turn);
-        if (payer->asking >= ASKING_PER_CLIENT_MAX)
+        if (payer->asking >= ASKING_PER_CLIENT_MAX ||
+            !gw_bucket_take(&payer->asks, payers->rate, now_ms))
             continue;
-        if (!gw_bucket_take(&table->total, rate, table->worker->now_ms))
+        if (!gw_bucket_take(&table->total, rate, now_ms)) {
+            gw_bucket_give(&payer->asks, payers->rate);
             return;
+        }
         struct gw_search *search =
-            GW_CONTAINER(payer->queued.next, struct gw_search, link);
-        search->has_total_token = true;
+            GW_CONTAINER(payer->queued.prev, struct gw_search, link);
+        search->has_ask_token = true;
         gw_search_ask(search);
     }
 }
@@ -232,7 +243,7 @@ static bool make_room(struct gw_recovery_table *table,
     }
     if (most == NULL || most->searches <= newcomer->searches)
         return false;
-    gw_search_conclude(GW_CONTAINER(most->waiting.prev, struct gw_search, link),
+    gw_search_conclude(GW_CONTAINER(most->waiting.next, struct gw_search, link),
                        GW_AFFINITY_UNAVAILABLE);
     return table->count < SEARCHES_MAX;
 }
@@ -315,10 +326,16 @@ void gw_recovery_find(struct gw_worker *worker, struct gw_lookup *lookup)
     lookup->wait = wait;
     if (!is_new)
         return;
-    struct gw_payer *payer = search->payer;
-    if (payer->waiting.next == &payer->waiting &&
-        gw_bucket_take(&payer->bucket, table->payers.rate, worker->now_ms)) {
+    /* The memory store costs nothing: it has been looked into. */
+    search->has_read_token =
+        worker->server->is_shared && take_read(table, search->payer);
+    if (search->has_read_token || !worker->server->is_shared) {
         gw_search_read(search);
+        return;
+    }
+    /* Who wants no more than a hint goes on without one. */
+    if (!lookup->may_recover) {
+        gw_search_conclude(search, GW_AFFINITY_UNKNOWN);
         return;
     }
     gw_count(&worker->metrics.recovery_waits);

@@ -160,15 +160,16 @@ static void tell_changes(struct gw_replica *replica)
 }
 
 /* A backend that some replica does not know gets no handshake: the session's
- * next request may come through there. If that leaves none, each goes by its
- * own list. */
+ * next request may come through there. If that, and what is drained, leaves
+ * none, each goes by its own list. */
 static void apply_agreement(struct gw_replica *replica)
 {
     struct gw_backends *backends = backends_of(replica);
     size_t agreed = 0;
     for (size_t i = 0; i < backends->count; i++) {
         const struct said *said = &replica->said[i];
-        agreed += !said->is_missing && !said->is_elsewhere;
+        agreed += !said->is_missing && !said->is_elsewhere &&
+                  !atomic_load(&backends->list[i].is_drained);
         replica->was_elsewhere[i] = said->is_elsewhere;
     }
     bool is_disagreed =
@@ -272,6 +273,17 @@ static void kick(struct gw_replica *replica, const char *sid, size_t len)
         ignore(replica, "no session id, or too many kicks");
 }
 
+static void on_turn_timer(struct gw_timer *timer);
+
+static void turn_soon(struct gw_replica *replica)
+{
+    struct gw_worker *worker = replica->worker;
+    int64_t wait_ms = replica->turn_at_ms + HELLO_MS - worker->now_ms;
+    if (!replica->is_leaving)
+        gw_worker_timer(worker, &replica->turn_timer, wait_ms > 0 ? wait_ms : 0,
+                        on_turn_timer);
+}
+
 static void on_drain(struct gw_replica *replica, const char *text, size_t len,
                      bool is_drained)
 {
@@ -290,17 +302,7 @@ static void on_drain(struct gw_replica *replica, const char *text, size_t len,
     replica->is_overtaken = true;
     set_drained(backend, is_drained);
     store_plane_put_admin(replica->plane, id, is_drained, true);
-}
-
-static void on_turn_timer(struct gw_timer *timer);
-
-static void turn_soon(struct gw_replica *replica)
-{
-    struct gw_worker *worker = replica->worker;
-    int64_t wait_ms = replica->turn_at_ms + HELLO_MS - worker->now_ms;
-    if (!replica->is_leaving)
-        gw_worker_timer(worker, &replica->turn_timer, wait_ms > 0 ? wait_ms : 0,
-                        on_turn_timer);
+    turn_soon(replica); /* it may be the last one that all agree on */
 }
 
 static void on_message(void *arg, const char *bytes, size_t len)

@@ -19,7 +19,6 @@ enum {
     ROUND_OF_ONE_MS = 10000, /* likewise, when only a record is gone */
     RETRY_MS = 1000,         /* after a write that failed */
     SAMPLE_MAX = 16,         /* sessions looked for before a loss is believed */
-    SAMPLE_MISSING_MIN = 2,
 };
 
 struct write {
@@ -163,14 +162,15 @@ static void on_sampled(struct store_request *request, enum store_status status,
         republish->missing++;
     if (--republish->unanswered > 0)
         return;
-    if (republish->missing >= SAMPLE_MISSING_MIN ||
-        (republish->missing > 0 && republish->missing == republish->sampled))
+    /* Not all of them: some may have been put there again by now. */
+    if (republish->missing > 0 &&
+        republish->missing * 4 >= republish->sampled * 3)
         begin_round(republish);
 }
 
 /* One record that is gone proves little: its session may have ended through
  * another replica, and its client may want us to write all others again. So
- * some others are looked for. */
+ * some others are looked for: most of them must be gone. */
 static void take_sample(struct gw_republish *republish)
 {
     struct gw_worker *worker = republish->worker;

@@ -11,7 +11,8 @@ enum {
     SID_MIN = 16,          /* shorter ones may be counters: never asked */
     SECOND_OWNER_MS = 200, /* after one owner, time for another to speak */
     PARK_AFTER_MS = 500,
-    DENIED_MS = 2000, /* how long "nobody has it" is believed */
+    RECOVERED_MS = 20000, /* in the cache, of a record put by recovery */
+    DENIED_MS = 2000,     /* how long "nobody has it" is believed */
 };
 
 static struct store_key key_of(const struct gw_search *search)
@@ -105,6 +106,8 @@ static void recover(struct gw_search *search)
     }
     gw_search_enter(search, GW_SEARCH_QUEUED);
     gw_recovery_serve(search->worker->recovery);
+    if (search->state == GW_SEARCH_QUEUED)
+        gw_count(&search->worker->metrics.recovery_waits);
 }
 
 static void on_read(struct store_request *request, enum store_status status,
@@ -171,6 +174,10 @@ static void on_bound(struct store_request *request, enum store_status status,
     }
     if (status != STORE_OK)
         gw_count(&worker->metrics.store_errors);
+    search->record.is_copy = false;
+    /* What stands there may be older, and not live as long: it is read soon. */
+    if (status == STORE_OK && worker->server->is_shared)
+        search->life_ms = RECOVERED_MS;
     gw_affinity_remember(worker, &search->sid, &search->record, search->life_ms,
                          status == STORE_OK);
     gw_search_conclude(search, GW_AFFINITY_FOUND);
@@ -188,8 +195,9 @@ static void bind_owner(struct gw_search *search)
 {
     struct gw_worker *worker = search->worker;
     char masked[EIO_SID_MASK_MAX];
-    search->record = (struct store_record){.created_ms = gw_wall_ms(),
-                                           .seen_ms = gw_wall_ms()};
+    /* A record that is there, and could not be read, knows more. */
+    search->record = (struct store_record){
+        .created_ms = gw_wall_ms(), .seen_ms = gw_wall_ms(), .is_copy = true};
     struct store_record *record = &search->record;
     snprintf(record->backend, sizeof(record->backend), "%s",
              search->owner->config->id);

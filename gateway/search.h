@@ -4,9 +4,9 @@
  * Private to recovery.c, which says when a search may go on, and search.c,
  * which carries it out.
  *
- *   WAITING   its client address has used up its budget
+ *   WAITING   its client address has used up its budget of lookups
  *   READING   the shared store is asked
- *   QUEUED    waits for a place to ask the backends
+ *   QUEUED    waits for a place to ask the backends, and for the right to
  *   ASKING    holds such a place
  *   PARKED    some backend is silent; the place is another's
  *   BINDING   the owner is known; the store is being told
@@ -50,8 +50,9 @@ struct gw_search {
     int64_t life_ms;            /* likewise */
     struct gw_backend *owner;
     unsigned owners;
-    unsigned pending;     /* asks under way */
-    bool has_total_token; /* of the budget of all addresses */
+    unsigned pending;    /* asks under way */
+    bool has_read_token; /* of its address */
+    bool has_ask_token;  /* of its address, and of that of all addresses */
     bool is_store_silent;
     bool is_blind;   /* some backend could not be asked, or was silent */
     bool is_unclear; /* or gave an answer that does not say it */

@@ -84,6 +84,7 @@ struct gw_worker {
     struct gw_timer paced_close;
     uint64_t close_credit;
     struct gw_head head; /* the head parsed last */
+    size_t kept_bytes;   /* request bodies that may be sent again */
     char read_buffer[GW_READ_BUFFER_BYTES];
     char scratch[GW_SCRATCH_BYTES];
     pthread_t thread;

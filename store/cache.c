@@ -35,19 +35,6 @@ bool store_memory_set(struct store_memory *memory, struct store_key key,
     return outcome.status == STORE_OK;
 }
 
-bool store_memory_find(struct store_memory *memory, struct store_key key,
-                       struct store_record *record, int64_t *life_ms)
-{
-    struct store_memory_outcome outcome;
-
-    store_memory_look_up(memory, key, &outcome);
-    if (outcome.status != STORE_OK)
-        return false;
-    *record = outcome.record;
-    *life_ms = outcome.life_ms;
-    return true;
-}
-
 bool store_memory_renew(struct store_memory *memory, struct store_key key,
                         const struct store_record *record, int64_t life_ms)
 {

@@ -59,7 +59,7 @@ struct store_link_options {
 
 enum {
     STORE_LINK_SCRIPTS_MAX = 8,
-    STORE_LINK_ARGS_MAX = 40,
+    STORE_LINK_ARGS_MAX = 300,
     STORE_LINK_CALLS_MAX = 16384, /* under way; more are refused */
 };
 

@@ -261,20 +261,21 @@ void store_memory_bind(struct store_memory *memory,
     free(put->entry);
 }
 
-void store_memory_look_up(struct store_memory *memory, struct store_key key,
-                          struct store_memory_outcome *outcome)
+bool store_memory_find(struct store_memory *memory, struct store_key key,
+                       struct store_record *record, int64_t *life_ms)
 {
     struct place place = find_place(memory, key);
 
-    *outcome = (struct store_memory_outcome){.status = STORE_NOT_FOUND};
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
     const struct store_entry *entry = find_live(place, key, now_ms);
     if (entry != NULL) {
-        outcome->status = STORE_OK;
-        outcome_read(outcome, entry, now_ms);
+        store_entry_read(entry, record);
+        *life_ms = entry->expires_ms - now_ms;
     }
-    part_unlock(place.part);
+    /* Nothing has changed: the hint need not either. */
+    pthread_mutex_unlock(&place.part->lock);
+    return entry != NULL;
 }
 
 /* Without memory for a new name the gateway stays as it was: the entry's life

@@ -43,9 +43,11 @@ static void memory_put(struct store *store, struct store_request *request,
 static void memory_get(struct store *store, struct store_request *request,
                        struct store_key key)
 {
-    struct store_memory_outcome outcome;
+    struct store_memory_outcome outcome = {.status = STORE_NOT_FOUND};
 
-    store_memory_look_up(memory_of(store), key, &outcome);
+    if (store_memory_find(memory_of(store), key, &outcome.record,
+                          &outcome.life_ms))
+        outcome.status = STORE_OK;
     finish(request, &outcome);
 }
 

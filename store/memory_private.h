@@ -44,12 +44,10 @@ struct store_memory_put {
     bool has_place;
 };
 
-/* The four operations, whole: they take and release the locks. */
+/* The changes, whole: they take and release the locks. */
 void store_memory_bind(struct store_memory *memory,
                        struct store_memory_put *put,
                        struct store_memory_outcome *outcome);
-void store_memory_look_up(struct store_memory *memory, struct store_key key,
-                          struct store_memory_outcome *outcome);
 void store_memory_refresh(struct store_memory *memory, struct store_key key,
                           const struct store_record *record, int64_t life_ms,
                           struct store_memory_outcome *outcome);

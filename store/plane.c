@@ -5,13 +5,14 @@
  * A turn is a few commands in one write, and then one more for each other
  * replica. Every answer that is awaited has a slot; the turn ends when all
  * slots are empty. What the operator says is kept until then, for only the
- * heartbeat's answer shows whether to believe it.
+ * answers behind it show whether to believe it.
  */
 #include "store/plane.h"
 
 #include "store/plane_text.h"
 #include "store/record.h"
 #include "store/redis.h"
+#include "store/script.h"
 
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
@@ -23,9 +24,15 @@
 #define MEMBERS_ASKED "66"
 #define SET_LIFE_MS   "60000"
 
-enum { FIRST_CALLS = 5, ARGS_MAX = 4, KEY_MAX = STORE_PREFIX_MAX + 96 };
+enum {
+    FIRST_CALLS = 5, /* admin, epoch, heartbeat, members, epoch again */
+    ARGS_MAX = STORE_PLANE_BACKENDS_MAX + 2,
+    KEY_MAX = STORE_PREFIX_MAX + 96,
+    RUN_ID_MAX = 64,
+};
 
 _Static_assert(STORE_PLANE_REPLICAS_MAX + 2 == 66, "as in MEMBERS_ASKED");
+_Static_assert((int)ARGS_MAX <= (int)STORE_LINK_ARGS_MAX, "HMGET of all");
 
 struct slot {
     struct store_plane *plane;
@@ -42,10 +49,15 @@ struct store_plane {
     int64_t beaten; /* of the last one that was answered; 0: none */
     size_t waiting; /* slots in use; 0: no turn is under way */
     bool is_whole;
-    bool has_words;  /* admin was read whole */
+    bool has_words;  /* admin was read */
+    bool has_epoch;  /* it was answered what stands there, if only an error */
     bool has_beaten; /* in this turn */
-    bool is_lost;
-    struct store_plane_word *words; /* the operator's, of this turn */
+    bool is_lost;    /* stays so until it was told */
+    char epoch[STORE_PLANE_EPOCH_MAX]; /* the one seen last, or "" */
+    char run_id[RUN_ID_MAX];           /* the node's in the last turn, or "" */
+    const char *backends[STORE_PLANE_BACKENDS_MAX]; /* ids, of this turn */
+    bool is_drained[STORE_PLANE_BACKENDS_MAX];
+    size_t backend_count;
     struct slot slots[FIRST_CALLS + STORE_PLANE_REPLICAS_MAX];
     char prefix[STORE_PREFIX_MAX];
     char id[STORE_GATEWAY_MAX];
@@ -54,6 +66,7 @@ struct store_plane {
     char own_key[KEY_MAX];
     char set_key[KEY_MAX];
     char admin_key[KEY_MAX];
+    char epoch_key[KEY_MAX];
 };
 
 static bool copy_text(char *out, size_t size, const char *text)
@@ -88,6 +101,7 @@ struct store_plane *store_plane_new(const struct store_plane_options *options)
     gateway_key(plane, plane->id, plane->own_key);
     snprintf(plane->set_key, KEY_MAX, "%s:gateways", plane->prefix);
     snprintf(plane->admin_key, KEY_MAX, "%s:admin", plane->prefix);
+    snprintf(plane->epoch_key, KEY_MAX, "%s:epoch", plane->prefix);
     return plane;
 }
 
@@ -101,32 +115,40 @@ void store_plane_free(struct store_plane *plane)
         if (plane->slots[i].call != NULL)
             store_link_forget(plane->slots[i].call);
     }
-    store_plane_words_free(plane->words);
     free(plane);
 }
 
-/* Tells the turn's end, and first what the operator said, if this turn's
- * heartbeat showed that it may be believed. */
-static void end_turn(struct store_plane *plane)
+/* Tells what the operator said; false when the plane was freed meanwhile. */
+static bool tell_words(struct store_plane *plane)
 {
-    struct store_plane_word *words = plane->words;
     const struct store_plane_user *user = plane->user;
-    const bool is_believed = plane->has_beaten && !plane->is_lost;
     bool is_gone = false;
 
-    plane->words = NULL;
     plane->is_gone = &is_gone;
-    for (struct store_plane_word *word = words;
-         word != NULL && is_believed && !is_gone; word = word->next)
-        user->on_admin(plane->arg, word->backend, word->is_drained);
-    store_plane_words_free(words);
-    if (!is_gone && is_believed && plane->has_words &&
-        user->on_admin_end != NULL)
+    for (size_t i = 0; !is_gone && i < plane->backend_count; i++)
+        user->on_admin(plane->arg, plane->backends[i], plane->is_drained[i]);
+    if (!is_gone && user->on_admin_end != NULL)
         user->on_admin_end(plane->arg);
     if (is_gone)
-        return;
+        return false;
     plane->is_gone = NULL;
-    user->on_turn(plane->arg, plane->is_whole, plane->is_lost);
+    return true;
+}
+
+/* Tells the turn's end, and first what the operator said, if all that could
+ * show a loss was answered and did not. A loss is kept until the link takes
+ * what the user will want to write. */
+static void end_turn(struct store_plane *plane)
+{
+    const bool is_loss_told =
+        plane->is_lost && plane->has_beaten && store_link_is_up(plane->link);
+
+    if (plane->has_words && plane->has_epoch && plane->has_beaten &&
+        !plane->is_lost && !tell_words(plane))
+        return;
+    if (is_loss_told)
+        plane->is_lost = false;
+    plane->user->on_turn(plane->arg, plane->is_whole, is_loss_told);
 }
 
 /* An answer came, or will not come. */
@@ -137,10 +159,8 @@ static struct store_plane *take_slot(struct slot *slot)
 }
 
 /* The answer is dealt with. */
-static void leave_slot(struct store_plane *plane, bool is_good)
+static void leave_slot(struct store_plane *plane)
 {
-    if (!is_good)
-        plane->is_whole = false;
     plane->waiting--;
     if (plane->waiting == 0)
         end_turn(plane);
@@ -156,15 +176,14 @@ static struct slot *free_slot(struct store_plane *plane)
     return slot;
 }
 
-/* Keeps the call of `slot`, which is NULL if the link refused it. */
-static void await(struct store_plane *plane, struct slot *slot,
+/* Keeps the call of `slot`; false if it is NULL: the link refused it. */
+static bool await(struct store_plane *plane, struct slot *slot,
                   struct store_call *call)
 {
     slot->call = call;
     if (call != NULL)
         plane->waiting++;
-    else
-        plane->is_whole = false;
+    return call != NULL;
 }
 
 /* All arguments are text. */
@@ -179,12 +198,12 @@ static struct store_call *send_command(const struct store_plane *plane,
     return store_link_send(plane->link, argc, argv, lens, done, arg);
 }
 
-static void ask(struct store_plane *plane, int argc, const char **argv,
+static bool ask(struct store_plane *plane, int argc, const char **argv,
                 store_reply_fn done)
 {
     struct slot *slot = free_slot(plane);
 
-    await(plane, slot, send_command(plane, argc, argv, done, slot));
+    return await(plane, slot, send_command(plane, argc, argv, done, slot));
 }
 
 /* Of a command whose answer nobody needs. */
@@ -213,33 +232,91 @@ static void forget_member(const struct store_plane *plane, const char *id,
     (void)may_be_refused;
 }
 
-static void on_integer(void *arg, const redisReply *reply)
-{
-    struct store_plane *plane = take_slot(arg);
+/* ---- what shows a loss ---- */
 
-    leave_slot(plane, reply != NULL && reply->type == REDIS_REPLY_INTEGER);
+/* Who has not had a turn yet has nothing to lose. */
+static void note_loss(struct store_plane *plane)
+{
+    if (plane->beaten > 0)
+        plane->is_lost = true;
 }
 
 static void on_beat(void *arg, const redisReply *reply)
 {
     struct store_plane *plane = take_slot(arg);
-    const bool is_good = reply != NULL && reply->type == REDIS_REPLY_INTEGER;
 
-    if (is_good) {
+    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER) {
+        if (reply->integer == STORE_SCRIPT_BEAT_OLD)
+            note_loss(plane);
         plane->has_beaten = true;
-        plane->is_lost = plane->beaten > 0 && reply->integer != 1;
         plane->beaten = plane->turn;
     }
-    leave_slot(plane, is_good);
+    leave_slot(plane);
 }
+
+/* What cannot be read leaves what is known as it is. */
+static void take_epoch(struct store_plane *plane, const redisReply *reply)
+{
+    char epoch[STORE_PLANE_EPOCH_MAX] = "";
+
+    if (reply->type != REDIS_REPLY_NIL && !store_plane_epoch_read(reply, epoch))
+        return;
+    if (plane->epoch[0] != '\0' && strcmp(plane->epoch, epoch) != 0)
+        note_loss(plane);
+    memcpy(plane->epoch, epoch, sizeof(epoch));
+}
+
+static void on_epoch(void *arg, const redisReply *reply);
+
+/* Of all that find none one is the first, and all read what that has set. */
+static void claim_epoch(struct store_plane *plane)
+{
+    char epoch[STORE_PLANE_EPOCH_MAX];
+    const char *set[] = {"SETNX", plane->epoch_key, epoch};
+    const char *get[] = {"GET", plane->epoch_key};
+
+    store_plane_epoch_make(plane->id, plane->turn, epoch);
+    tell(plane, 3, set);
+    ask(plane, 2, get, on_epoch);
+}
+
+static void on_epoch(void *arg, const redisReply *reply)
+{
+    struct store_plane *plane = take_slot(arg);
+    const bool is_second = plane->has_epoch;
+
+    if (reply != NULL) {
+        plane->has_epoch = true;
+        take_epoch(plane, reply);
+        if (reply->type == REDIS_REPLY_NIL && !is_second)
+            claim_epoch(plane);
+    }
+    leave_slot(plane);
+}
+
+/* Another node, or a new start, may have come with an old snapshot from which
+ * the heartbeat has expired. */
+static void check_run_id(struct store_plane *plane)
+{
+    const char *run_id = store_link_run_id(plane->link);
+
+    if (run_id[0] == '\0')
+        return;
+    if (plane->run_id[0] != '\0' && strcmp(plane->run_id, run_id) != 0)
+        note_loss(plane);
+    snprintf(plane->run_id, sizeof(plane->run_id), "%s", run_id);
+}
+
+/* ---- what others say ---- */
 
 static void on_words(void *arg, const redisReply *reply)
 {
     struct store_plane *plane = take_slot(arg);
 
     plane->has_words =
-        reply != NULL && store_plane_words_read(reply, &plane->words);
-    leave_slot(plane, plane->has_words);
+        reply != NULL &&
+        store_plane_words_read(reply, plane->backend_count, plane->is_drained);
+    leave_slot(plane);
 }
 
 /* Tells of another replica; false when the plane was freed meanwhile. */
@@ -256,24 +333,27 @@ static bool tell_replica(struct store_plane *plane, const struct slot *slot,
     return true;
 }
 
+/* What is no heartbeat counts as none. */
 static void on_replica(void *arg, const redisReply *reply)
 {
     struct slot *slot = arg;
     struct store_plane *plane = take_slot(slot);
     struct store_plane_beat beat = {0};
     bool is_here = true;
-    bool is_good = reply != NULL && reply->type == REDIS_REPLY_ARRAY;
+    bool is_read = reply != NULL && store_plane_is_wrong_type(reply);
 
-    if (is_good && reply->elements == 0) {
+    if (reply != NULL && !is_read)
+        is_read = store_plane_beat_read(reply, &beat);
+    if (beat.is_valid)
+        is_here = tell_replica(plane, slot, &beat);
+    else if (is_read)
         forget_member(plane, slot->id, strlen(slot->id));
-    } else if (is_good) {
-        is_good = store_plane_beat_read(reply, &beat);
-        if (beat.is_valid)
-            is_here = tell_replica(plane, slot, &beat);
-        store_plane_beat_fini(&beat);
-    }
-    if (is_here)
-        leave_slot(plane, is_good);
+    store_plane_beat_fini(&beat);
+    if (!is_here)
+        return;
+    if (!is_read)
+        plane->is_whole = false;
+    leave_slot(plane);
 }
 
 /* Asks for the heartbeat of a member of the set, if it is another replica.
@@ -299,20 +379,25 @@ static bool ask_member(struct store_plane *plane, const redisReply *member,
     snprintf(slot->id, sizeof(slot->id), "%s", member->str);
     gateway_key(plane, slot->id, key);
     const char *argv[] = {"HGETALL", key};
-    await(plane, slot, send_command(plane, 2, argv, on_replica, slot));
+    if (!await(plane, slot, send_command(plane, 2, argv, on_replica, slot)))
+        plane->is_whole = false;
     return true;
 }
 
 static void on_members(void *arg, const redisReply *reply)
 {
     struct store_plane *plane = take_slot(arg);
-    bool is_good = reply != NULL && reply->type == REDIS_REPLY_ARRAY;
+    bool is_more = reply != NULL && reply->type == REDIS_REPLY_ARRAY;
     size_t asked = 0;
 
-    for (size_t i = 0; is_good && i < reply->elements; i++)
-        is_good = ask_member(plane, reply->element[i], &asked);
-    leave_slot(plane, is_good);
+    if (!is_more)
+        plane->is_whole = false;
+    for (size_t i = 0; is_more && i < reply->elements; i++)
+        is_more = ask_member(plane, reply->element[i], &asked);
+    leave_slot(plane);
 }
+
+/* ---- a turn ---- */
 
 /* The heartbeat replaces the last one whole, so that a backend that is gone
  * is gone from there too. */
@@ -330,10 +415,8 @@ static void send_beat(struct store_plane *plane,
     };
     char *fields = store_plane_beat_write(&beat);
 
-    if (fields == NULL) {
-        plane->is_whole = false;
+    if (fields == NULL)
         return;
-    }
     plane->turn++;
     snprintf(expected, sizeof(expected), "%" PRId64, plane->beaten);
     snprintf(turn, sizeof(turn), "%" PRId64, plane->turn);
@@ -348,6 +431,23 @@ static void send_beat(struct store_plane *plane,
     free(fields);
 }
 
+static void ask_words(struct store_plane *plane,
+                      const struct store_plane_backend *backends, size_t count)
+{
+    const char *argv[ARGS_MAX] = {"HMGET", plane->admin_key};
+
+    if (count > STORE_PLANE_BACKENDS_MAX)
+        count = STORE_PLANE_BACKENDS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        plane->backends[i] = backends[i].id;
+        argv[2 + i] = backends[i].id;
+    }
+    plane->backend_count = count;
+    plane->has_words = count == 0;
+    if (count > 0)
+        ask(plane, 2 + (int)count, argv, on_words);
+}
+
 bool store_plane_is_busy(const struct store_plane *plane)
 {
     return plane->waiting > 0 || plane->is_gone != NULL;
@@ -356,7 +456,7 @@ bool store_plane_is_busy(const struct store_plane *plane)
 void store_plane_turn(struct store_plane *plane,
                       const struct store_plane_backend *backends, size_t count)
 {
-    const char *read_admin[] = {"HGETALL", plane->admin_key};
+    const char *read_epoch[] = {"GET", plane->epoch_key};
     const char *join[] = {"SADD", plane->set_key, plane->id};
     const char *keep[] = {"PEXPIRE", plane->set_key, SET_LIFE_MS};
     const char *list[] = {"SRANDMEMBER", plane->set_key, MEMBERS_ASKED};
@@ -364,15 +464,15 @@ void store_plane_turn(struct store_plane *plane,
     /* The end of a turn, which calls the user, is still part of it. */
     if (store_plane_is_busy(plane) || !store_link_is_up(plane->link))
         return;
-    plane->is_whole = true;
-    plane->has_words = false;
+    plane->has_epoch = false;
     plane->has_beaten = false;
-    plane->is_lost = false;
-    ask(plane, 2, read_admin, on_words);
+    check_run_id(plane);
+    ask_words(plane, backends, count);
+    ask(plane, 2, read_epoch, on_epoch);
     send_beat(plane, backends, count);
-    ask(plane, 3, join, on_integer);
-    ask(plane, 3, keep, on_integer);
-    ask(plane, 3, list, on_members);
+    tell(plane, 3, join);
+    tell(plane, 3, keep);
+    plane->is_whole = ask(plane, 3, list, on_members);
 }
 
 void store_plane_put_admin(struct store_plane *plane, const char *backend,

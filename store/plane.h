@@ -8,11 +8,21 @@
  *   <prefix>:gateways       set of the replicas' ids; expires
  *   <prefix>:admin          hash: <backend id> = ready | drain; never expires,
  *                           it is the operator's
+ *   <prefix>:epoch          string: a name for this time without a loss, at
+ *                           most 63 bytes, set by the first replica that finds
+ *                           none; never expires
  *
- * A turn reads admin, then writes the heartbeat, then reads the others. That
- * the heartbeat of the last turn is gone, or is an older one, shows that Redis
- * has lost what was written: admin was read before, so what it said in that
- * turn is not believed.
+ * A turn reads admin, then the epoch, then writes the heartbeat, then reads the
+ * others. These show that Redis has lost what was written:
+ *
+ *   - the epoch seen last is gone, or is another one (emptied)
+ *   - the heartbeat is older than the last one (an old snapshot)
+ *   - the node's run_id is not that of the last turn (a new start, failover)
+ *
+ * Admin was read before, so what it said in that turn is not believed. A
+ * heartbeat that is merely missing shows nothing: it expires while this replica
+ * stands still or is cut off. Where no epoch can be read (wrong type, no
+ * permission, junk), what is known of it stays as it is until one can.
  */
 #ifndef SIDGATE_STORE_PLANE_H
 #define SIDGATE_STORE_PLANE_H
@@ -20,8 +30,9 @@
 #include "store/link.h"
 
 enum {
-    STORE_PLANE_REPLICAS_MAX = 64,  /* others that are read in a turn */
-    STORE_PLANE_BACKENDS_MAX = 256, /* of one replica */
+    STORE_PLANE_REPLICAS_MAX = 64,  /* others that are read in a turn; of more,
+                                       some by chance */
+    STORE_PLANE_BACKENDS_MAX = 256, /* of one replica; others are left out */
     STORE_PLANE_FIELD_MAX = 256,    /* bytes of a field or value that is
                                        believed */
     STORE_PLANE_LIFE_MS = 10000,    /* of a heartbeat */
@@ -33,23 +44,31 @@ struct store_plane_backend {
     int64_t sessions;
 };
 
-/* All strings end in NUL, hold printable ASCII only, and live until the
- * callback returns. Within a turn the order is: on_admin and on_replica any
- * number of times, then on_turn once. */
+/* All strings end in NUL and live until the callback returns; what comes from
+ * Redis is printable ASCII. Within a turn the order is: on_replica any number
+ * of times, then on_admin, then on_admin_end, then on_turn once. Each may free
+ * the plane; only within on_turn may the next turn begin. */
 struct store_plane_user {
-    /* The operator's word on a backend. Not called in a turn that found a
-     * loss. */
+    /* The operator's word on a backend; called for each of those that were
+     * given to store_plane_turn, in their order. No word, or any other than
+     * "drain", is false. Not called in a turn in which admin could not be read
+     * (wrong type, no answer) or that was not shown to be without a loss. */
     void (*on_admin)(void *arg, const char *backend, bool is_drained);
-    /* Another live replica and its backends. */
+    /* Another live replica and its backends. A member of the set without a
+     * heartbeat, or with something else in its place, is not told of, and is
+     * taken out of the set. */
     void (*on_replica)(void *arg, const char *id,
                        const struct store_plane_backend *backends,
                        size_t count);
-    /* is_whole: everything was read, so that what was not named is not there.
-     * is_lost: Redis has lost what was written before (never in the first
-     * turn that succeeds). */
+    /* is_whole: everything about the others was read, so that a replica that
+     * was not named is not there (if there are no more than
+     * STORE_PLANE_REPLICAS_MAX). It says nothing of admin or the heartbeat.
+     * is_lost: Redis has lost what was written before. Told once for each loss,
+     * in a turn whose heartbeat was answered and while the link takes commands,
+     * never in the first turn that succeeds. */
     void (*on_turn)(void *arg, bool is_whole, bool is_lost);
     /* All that the operator says has been told; comes behind the last
-     * on_admin. May be NULL. */
+     * on_admin, also where there are no backends. May be NULL. */
     void (*on_admin_end)(void *arg);
 };
 
@@ -69,8 +88,9 @@ struct store_plane;
 struct store_plane *store_plane_new(const struct store_plane_options *options);
 void store_plane_free(struct store_plane *plane);
 
-/* Begins a turn; `backends` are this replica's own and need live only until
- * the call returns. While the last turn is still under way, or the link does
+/* Begins a turn; `backends` are this replica's own. The array need live only
+ * until the call returns, their ids until the turn ends (they are the
+ * configuration's). While the last turn is still under way, or the link does
  * not take commands, nothing is done and on_turn is not called. */
 void store_plane_turn(struct store_plane *plane,
                       const struct store_plane_backend *backends, size_t count);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static const char backend_mark[] = "backend:";
 static const char sessions_mark[] = " sessions=";
@@ -43,41 +44,49 @@ static bool is_hash(const redisReply *reply)
     return reply->type == REDIS_REPLY_ARRAY && reply->elements % 2 == 0;
 }
 
-static bool read_word(const redisReply *field, const redisReply *value,
-                      struct store_plane_word **words)
+static bool is_word(const redisReply *reply, const char *word)
 {
-    const bool is_drained = is_text(value) && strcmp(value->str, "drain") == 0;
-    const bool is_ready = is_text(value) && strcmp(value->str, "ready") == 0;
+    return reply->type == REDIS_REPLY_STRING && reply->len == strlen(word) &&
+           memcmp(reply->str, word, reply->len) == 0;
+}
 
-    if (!is_text(field) || field->len == 0 || !(is_drained || is_ready))
-        return true;
-    struct store_plane_word *word = malloc(sizeof(*word) + field->len + 1);
-    if (word == NULL)
+bool store_plane_words_read(const struct redisReply *reply, size_t count,
+                            bool *is_drained)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != count)
         return false;
-    memcpy(word->backend, field->str, field->len + 1);
-    word->is_drained = is_drained;
-    word->next = *words;
-    *words = word;
+    for (size_t i = 0; i < count; i++)
+        is_drained[i] = is_word(reply->element[i], "drain");
     return true;
 }
 
-bool store_plane_words_read(const struct redisReply *reply,
-                            struct store_plane_word **words)
+bool store_plane_is_wrong_type(const struct redisReply *reply)
 {
-    bool is_whole = is_hash(reply);
+    static const char mark[] = "WRONGTYPE";
 
-    for (size_t i = 0; is_whole && i < reply->elements; i += 2)
-        is_whole = read_word(reply->element[i], reply->element[i + 1], words);
-    return is_whole;
+    return reply->type == REDIS_REPLY_ERROR &&
+           strncmp(reply->str, mark, sizeof(mark) - 1) == 0;
 }
 
-void store_plane_words_free(struct store_plane_word *words)
+void store_plane_epoch_make(const char *id, int64_t turn,
+                            char out[STORE_PLANE_EPOCH_MAX])
 {
-    while (words != NULL) {
-        struct store_plane_word *next = words->next;
-        free(words);
-        words = next;
-    }
+    uint64_t chance;
+
+    if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) !=
+        (ssize_t)sizeof(chance))
+        chance = (uint64_t)turn;
+    snprintf(out, STORE_PLANE_EPOCH_MAX, "%.40s-%016" PRIx64, id, chance);
+}
+
+bool store_plane_epoch_read(const struct redisReply *reply,
+                            char out[STORE_PLANE_EPOCH_MAX])
+{
+    if (!is_text(reply) || reply->len == 0 ||
+        reply->len >= STORE_PLANE_EPOCH_MAX)
+        return false;
+    memcpy(out, reply->str, reply->len + 1);
+    return true;
 }
 
 /* "host:port", without spaces. */
@@ -112,20 +121,19 @@ static size_t read_backend_value(const redisReply *value, int64_t *sessions)
 }
 
 /* Takes a field that is a backend's; copies its address to *text and moves
- * that behind it. Returns false when there are too many. */
-static bool read_field(const redisReply *field, const redisReply *value,
+ * that behind it. */
+static void read_field(const redisReply *field, const redisReply *value,
                        struct store_plane_beat *beat, char **text)
 {
     int64_t sessions;
 
-    if (!is_text(field) || !is_text(value) || field->len <= BACKEND_MARK_LEN ||
+    if (beat->count == STORE_PLANE_BACKENDS_MAX || !is_text(field) ||
+        !is_text(value) || field->len <= BACKEND_MARK_LEN ||
         memcmp(field->str, backend_mark, BACKEND_MARK_LEN) != 0)
-        return true;
+        return;
     const size_t len = read_backend_value(value, &sessions);
     if (len == 0)
-        return true;
-    if (beat->count == STORE_PLANE_BACKENDS_MAX)
-        return false;
+        return;
     memcpy(*text, value->str, len);
     (*text)[len] = '\0';
     beat->space[beat->count++] = (struct store_plane_backend){
@@ -134,7 +142,6 @@ static bool read_field(const redisReply *field, const redisReply *value,
         .sessions = sessions,
     };
     *text += len + 1;
-    return true;
 }
 
 /* Whether a replica wrote this: then it has a turn and a start. */
@@ -160,7 +167,6 @@ static bool is_beat(const redisReply *reply)
 bool store_plane_beat_read(const struct redisReply *reply,
                            struct store_plane_beat *beat)
 {
-    bool is_whole = true;
     size_t size = 1;
 
     if (!is_hash(reply))
@@ -174,12 +180,11 @@ bool store_plane_beat_read(const struct redisReply *reply,
     if (beat->space == NULL || beat->text == NULL)
         return false;
     char *text = beat->text;
-    for (size_t i = 0; is_whole && i < reply->elements; i += 2)
-        is_whole =
-            read_field(reply->element[i], reply->element[i + 1], beat, &text);
+    for (size_t i = 0; i < reply->elements; i += 2)
+        read_field(reply->element[i], reply->element[i + 1], beat, &text);
     beat->backends = beat->space;
     beat->is_valid = true;
-    return is_whole;
+    return true;
 }
 
 void store_plane_beat_fini(struct store_plane_beat *beat)

@@ -11,11 +11,7 @@
 
 struct redisReply;
 
-struct store_plane_word {
-    struct store_plane_word *next;
-    bool is_drained;
-    char backend[];
-};
+enum { STORE_PLANE_EPOCH_MAX = 64 }; /* with its NUL */
 
 struct store_plane_beat {
     bool is_valid;       /* it is a replica's: has a turn and a start */
@@ -31,16 +27,30 @@ struct store_plane_beat {
 /* Only printable ASCII, and at most STORE_PLANE_FIELD_MAX bytes. */
 bool store_plane_is_text(const char *bytes, size_t len);
 
-/* Reads an answer to HGETALL. False when it is none, or when memory is short;
- * `words` is a list all the same, perhaps not whole. */
-bool store_plane_words_read(const struct redisReply *reply,
-                            struct store_plane_word **words)
+/* Reads an answer to HMGET of `count` fields: whether each is "drain". False,
+ * and nothing is written, when it is no such answer. */
+bool store_plane_words_read(const struct redisReply *reply, size_t count,
+                            bool *is_drained)
     __attribute__((warn_unused_result));
-void store_plane_words_free(struct store_plane_word *words);
+
+/* Redis holds something else at that key. */
+bool store_plane_is_wrong_type(const struct redisReply *reply);
+
+/* Makes a name that nobody has made before: the replica's id, which is new with
+ * each start, and chance, or its turn where the system has none to give. */
+void store_plane_epoch_make(const char *id, int64_t turn,
+                            char out[STORE_PLANE_EPOCH_MAX]);
+
+/* Reads an answer to GET: 1 to STORE_PLANE_EPOCH_MAX - 1 bytes of printable
+ * ASCII. False when it is anything else. */
+bool store_plane_epoch_read(const struct redisReply *reply,
+                            char out[STORE_PLANE_EPOCH_MAX])
+    __attribute__((warn_unused_result));
 
 /* Reads an answer to HGETALL into `beat`, which is all zero; ends with fini.
- * The backends' ids point into the reply. False when something was left out
- * for want of memory or since there are too many backends. */
+ * The backends' ids point into the reply. More than STORE_PLANE_BACKENDS_MAX
+ * no replica writes: the others are skipped. False when it is no such answer
+ * or memory is short. */
 bool store_plane_beat_read(const struct redisReply *reply,
                            struct store_plane_beat *beat)
     __attribute__((warn_unused_result));

@@ -85,11 +85,10 @@ static const char beat_script[] =
     "redis.call('DEL', KEYS[1])\n"
     "redis.call('HSET', KEYS[1], 'turn', ARGV[2], unpack(fields))\n"
     "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
-    "turn = type(turn) == 'string' and tonumber(turn)\n"
-    "if turn and turn >= tonumber(ARGV[1]) then\n"
-    "  return 1\n"
+    "if type(turn) ~= 'string' or not turn:match('^%d+$') then\n"
+    "  return 0\n"
     "end\n"
-    "return 0\n";
+    "return tonumber(turn) >= tonumber(ARGV[1]) and 1 or 2\n";
 
 _Static_assert(STORE_BACKEND_MAX == 64, "put_script knows this bound");
 

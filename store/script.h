@@ -13,8 +13,7 @@
  *   REMOVE  backend
  *           gives 1, 0 (nothing there), or the other backend's record
  *   BEAT    turn, new turn, life_ms, and "field\nvalue\n" any number of times
- *           gives 1 if the heartbeat of `turn` or of a later one was there,
- *           else 0
+ *           gives a store_script_beat
  */
 #ifndef SIDGATE_STORE_SCRIPT_H
 #define SIDGATE_STORE_SCRIPT_H
@@ -25,6 +24,13 @@ enum store_script_put {
     STORE_SCRIPT_PUT_DONE = 1,
     STORE_SCRIPT_PUT_OVER_TYPE = 2, /* what was there was no hash */
     STORE_SCRIPT_PUT_OVER_JUNK = 3, /* ... was a hash with no valid backend */
+};
+
+/* What was there before. */
+enum store_script_beat {
+    STORE_SCRIPT_BEAT_NONE = 0, /* no heartbeat, or one without a turn */
+    STORE_SCRIPT_BEAT_DONE = 1, /* that of `turn`, or a later one */
+    STORE_SCRIPT_BEAT_OLD = 2,  /* an older one */
 };
 
 /* By enum store_script. */

@@ -14,6 +14,7 @@ struct seen {
     bool is_whole;
     bool is_lost;
     unsigned word_count;
+    unsigned word_ends;
     unsigned replica_count;
     unsigned backend_count;
     bool is_drained[SEEN_MAX];
@@ -50,6 +51,13 @@ static void on_replica(void *arg, const char *id,
     }
 }
 
+static void on_admin_end(void *arg)
+{
+    struct seen *mine = arg;
+
+    mine->word_ends++;
+}
+
 static void on_turn(void *arg, bool is_whole, bool is_lost)
 {
     struct seen *mine = arg;
@@ -63,6 +71,7 @@ static const struct store_plane_user plane_user = {
     .on_admin = on_admin,
     .on_replica = on_replica,
     .on_turn = on_turn,
+    .on_admin_end = on_admin_end,
 };
 
 static inline struct store_plane *open_plane(struct store *client,
@@ -100,6 +109,11 @@ static inline void open_planes(void)
     open_server();
     const struct store_redis_options options = default_options();
     open_planes_with(&options);
+}
+
+static inline bool is_plane_up(void *arg)
+{
+    return is_up(clients[*(const unsigned *)arg]);
 }
 
 static inline void close_planes(void)
@@ -179,6 +193,30 @@ static inline bool saw_word(unsigned i, const char *backend, bool is_drained)
             return seen[i].is_drained[k] == is_drained;
     }
     return false;
+}
+
+/* The words were read, or not told at all. */
+#define expect_words(i, is_told)                                               \
+    do {                                                                       \
+        cr_expect_eq(seen[i].word_ends, (is_told) ? 1 : 0);                    \
+        if (!(is_told))                                                        \
+            cr_expect_eq(seen[i].word_count, 0);                               \
+    } while (0)
+
+/* What stands at the key, as text; "" when there is none. */
+static inline void read_epoch(char out[SEEN_TEXT_MAX])
+{
+    redisReply *reply = redis_server_ask(&server, "GET sidgate:epoch");
+
+    snprintf(out, SEEN_TEXT_MAX, "%s", reply->str != NULL ? reply->str : "");
+    freeReplyObject(reply);
+}
+
+/* As if this replica had not written for longer than its life. */
+static inline void expire_heartbeat(unsigned i)
+{
+    cr_assert_eq(redis_server_number(&server, "DEL sidgate:gateway:gw-%u", i),
+                 1);
 }
 
 static inline void expect_ttl(const char *key, long long life_ms)

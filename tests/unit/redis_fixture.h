@@ -18,7 +18,7 @@
     "~sidgate:* &sidgate:control "                                             \
     "+eval +evalsha +script|load +info +client|setname "                       \
     "+subscribe +ping +hmget +pttl +type +hget +hset +hsetnx +pexpire +del "   \
-    "+hgetall +sadd +srem +srandmember"
+    "+hgetall +sadd +srem +srandmember +get +setnx"
 
 enum { LIMIT_MS = 10000, TIMEOUT_MS = 2000, SHORT_TIMEOUT_MS = 100 };
 

@@ -173,14 +173,14 @@ Test(payer, an_account_is_kept_while_there_is_room)
     struct gw_peer peer = peer_of("192.0.2.1");
 
     struct gw_payer *payer = gw_payer_open(payers, &peer, NOW);
-    cr_assert_eq(drain(&payer->bucket, RATE, NOW), 10 * RATE);
+    cr_assert_eq(drain(&payer->asks, RATE, NOW), 10 * RATE);
     gw_payer_close(payers, payer);
     for (unsigned i = 0; i < 1000; i++) {
         struct gw_peer other = peer_number(i);
         gw_payer_close(payers, gw_payer_open(payers, &other, NOW));
     }
     payer = gw_payer_open(payers, &peer, NOW + 1000);
-    cr_assert_eq(drain(&payer->bucket, RATE, NOW + 1000), RATE);
+    cr_assert_eq(drain(&payer->asks, RATE, NOW + 1000), RATE);
     gw_payer_close(payers, payer);
     payers_free(payers);
 }
@@ -199,7 +199,7 @@ static struct gw_payer **fill(struct gw_payers *payers)
     for (unsigned i = 0; i < GW_PAYERS_MAX; i++) {
         all[i] = open_number(payers, i);
         cr_assert_not_null(all[i]);
-        all[i]->bucket.milli = 0; /* marks it */
+        all[i]->asks.milli = 0; /* marks it */
     }
     cr_assert_eq(payers->count, GW_PAYERS_MAX);
     return all;
@@ -207,7 +207,7 @@ static struct gw_payer **fill(struct gw_payers *payers)
 
 static bool is_new(const struct gw_payer *payer)
 {
-    return payer->bucket.milli > 0;
+    return payer->asks.milli > 0;
 }
 
 Test(payer, accounts_with_searches_are_never_forgotten)
@@ -286,7 +286,7 @@ Test(payer, a_new_account_has_ten_seconds_worth)
     for (size_t i = 0; i < 4; i++) {
         struct gw_payers *payers = payers_new(rates[i]);
         struct gw_payer *payer = open_number(payers, 1);
-        cr_expect_eq(drain(&payer->bucket, rates[i], NOW), 10 * rates[i]);
+        cr_expect_eq(drain(&payer->asks, rates[i], NOW), 10 * rates[i]);
         gw_payer_close(payers, payer);
         payers_free(payers);
     }

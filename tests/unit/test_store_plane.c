@@ -39,7 +39,7 @@ Test(store_plane, alone)
     turn(0, two, 2);
     expect_turn(0, true, false);
     cr_expect_eq(seen[0].replica_count, 0);
-    cr_expect_eq(seen[0].word_count, 0);
+    cr_expect_eq(seen[0].word_count, 2);
     turn(0, NULL, 0);
     expect_turn(0, true, false);
 }
@@ -120,18 +120,30 @@ Test(store_plane, who_dies_is_forgotten)
     cr_expect_eq(redis_server_number(&server, "SCARD sidgate:gateways"), 1);
 }
 
+static const struct store_plane_backend three[] = {
+    {"n1", "127.0.0.1:3001", 7},
+    {"n2", "127.0.0.1:3002", 0},
+    {"n3", "127.0.0.1:3003", 0},
+};
+
 Test(store_plane, the_operator_is_heard)
 {
     redis_server_do(&server, "HSET sidgate:admin n1 drain n2 ready");
-    turn(0, two, 2);
+    turn(0, three, 3);
     expect_turn(0, true, false);
-    cr_assert_eq(seen[0].word_count, 2);
+    expect_words(0, true);
+    cr_assert_eq(seen[0].word_count, 3);
+    cr_expect_str_eq(seen[0].words[0], "n1");
     cr_expect(saw_word(0, "n1", true));
     cr_expect(saw_word(0, "n2", false));
+    cr_expect(saw_word(0, "n3", false));
     cr_expect_eq(redis_server_number(&server, "PTTL sidgate:admin"), -1);
     redis_server_do(&server, "HDEL sidgate:admin n1");
-    turn(0, two, 2);
-    cr_expect_eq(seen[0].word_count, 1);
+    turn(0, three, 3);
+    cr_expect(saw_word(0, "n1", false));
+    turn(0, NULL, 0);
+    expect_words(0, true);
+    cr_expect_eq(seen[0].word_count, 0);
 }
 
 Test(store_plane, put_admin_does_not_overrule)
@@ -140,84 +152,71 @@ Test(store_plane, put_admin_does_not_overrule)
     store_plane_put_admin(planes[0], "n1", true, false);
     store_plane_put_admin(planes[0], "n2", true, false);
     store_plane_put_admin(planes[0], "n3", false, false);
-    turn(0, two, 2);
+    turn(0, three, 3);
     cr_expect(saw_word(0, "n1", false));
     cr_expect(saw_word(0, "n2", true));
     cr_expect(saw_word(0, "n3", false));
+    cr_expect_str_eq(redis_server_field(&server, "sidgate:admin", "n3"),
+                     "ready");
 }
 
-Test(store_plane, a_flush_is_a_loss)
+static void expect_turn_number(unsigned i, long long number)
 {
-    turn(0, two, 2);
-    turn(0, two, 2);
-    expect_turn(0, true, false);
-    redis_server_do(&server, "FLUSHALL");
-    redis_server_do(&server, "HSET sidgate:admin n1 drain");
-    turn(0, two, 2);
-    expect_turn(0, true, true);
-    cr_expect_eq(seen[0].word_count, 0, "believed in a turn with a loss");
-    turn(0, two, 2);
-    expect_turn(0, true, false);
-    cr_expect_eq(seen[0].word_count, 1);
+    cr_expect_eq(
+        redis_server_number(&server, "HGET sidgate:gateway:gw-%u turn", i),
+        number);
 }
 
-Test(store_plane, an_older_heartbeat_is_a_loss)
+Test(store_plane, a_wrong_type_at_admin_leaves_the_words_as_they_are)
 {
-    const char *key = "sidgate:gateway:gw-0";
-
     turn(0, two, 2);
-    turn(0, two, 2);
-    redisReply *dump = redis_server_ask(&server, "DUMP %s", key);
-    turn(0, two, 2);
-    expect_turn(0, true, false);
-    redis_server_do(&server, "RESTORE %s 5000 %b REPLACE", key, dump->str,
-                    dump->len);
-    freeReplyObject(dump);
-    turn(0, two, 2);
-    expect_turn(0, true, true);
-    turn(0, two, 2);
-    expect_turn(0, true, false);
-}
-
-Test(store_plane, a_heartbeat_of_another_kind_is_a_loss)
-{
-    static const char *const commands[] = {
-        "SET sidgate:gateway:gw-0 x",
-        "HSET sidgate:gateway:gw-0 turn junk",
-        "HSET sidgate:gateway:gw-0 turn -1",
-        "HDEL sidgate:gateway:gw-0 turn",
-    };
-
-    turn(0, two, 2);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        redis_server_do(&server, commands[i]);
-        turn(0, two, 2);
-        expect_turn(0, true, true);
+    turn(1, two, 2);
+    redis_server_do(&server, "SET sidgate:admin x");
+    for (unsigned i = 0; i < 3; i++) {
         turn(0, two, 2);
         expect_turn(0, true, false);
+        expect_words(0, false);
+        cr_expect(saw_replica(0, 1));
     }
+    expect_turn_number(0, 4);
+    cr_expect_gt(error_count, 0);
+    redis_server_do(&server, "DEL sidgate:admin");
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    expect_words(0, true);
 }
 
-Test(store_plane, a_wrong_type_does_not_stop_the_heartbeat)
+Test(store_plane, a_wrong_type_at_the_set_hides_the_others)
 {
-    static const char *const keys[] = {"sidgate:admin", "sidgate:gateways",
-                                       "sidgate:gateway:gw-1"};
-
     turn(0, two, 2);
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        turn(1, two, 2);
-        redis_server_do(&server, "SET %s x", keys[i]);
-        const long long before =
-            redis_server_number(&server, "HGET sidgate:gateway:gw-0 turn");
-        turn(0, two, 2);
-        expect_turn(0, false, false);
-        cr_expect_eq(
-            redis_server_number(&server, "HGET sidgate:gateway:gw-0 turn"),
-            before + 1);
-        redis_server_do(&server, "DEL %s", keys[i]);
-        turn(0, two, 2);
-        expect_turn(0, true, false);
-    }
+    redis_server_do(&server, "SET sidgate:gateways x");
+    turn(0, two, 2);
+    expect_turn(0, false, false);
+    expect_words(0, true);
+    expect_turn_number(0, 2);
+    cr_expect_gt(error_count, 0);
+    redis_server_do(&server, "DEL sidgate:gateways");
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+}
+
+Test(store_plane, a_wrong_type_at_a_heartbeat_is_as_none)
+{
+    turn(1, two, 2);
+    turn(2, two, 2);
+    redis_server_do(&server, "SET sidgate:gateway:gw-1 x");
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    cr_expect_not(saw_replica(0, 1));
+    cr_expect(saw_replica(0, 2));
+    turn(0, two, 2);
+    expect_turn(0, true, false);
+    cr_expect_eq(
+        redis_server_number(&server, "SISMEMBER sidgate:gateways gw-1"), 0);
+    turn(1, two, 2);
+    expect_turn(1, true, false);
+    turn(0, two, 2);
+    cr_expect(saw_replica(0, 1));
 }
 
 Test(store_plane, when_memory_is_full_the_heartbeat_goes_on)

@@ -146,7 +146,7 @@ describe('a session of another replica', () => {
 
 describe('sids that nobody has', () => {
     test('are looked up within a budget, others go on', async (t) => {
-        const rate = 20;
+        const rate = 2; /* of questions; of lookups ten times as many */
         const { redis, backends, gateways: [gateway], cold } =
             await cluster(t, { nodes: 2,
                                args: ['--recovery-rate', String(rate)] });
@@ -167,8 +167,8 @@ describe('sids that nobody has', () => {
         const seconds = (Date.now() - started) / 1000;
         const budget = 10 * rate + Math.ceil(seconds * rate) + 5;
         const cost = await lookups(monitor);
-        assert.ok(cost <= budget, `${cost} lookups in ${seconds} s`);
-        assert.ok(cost > 10, 'the flood was not looked up at all');
+        assert.ok(cost <= 10 * budget, `${cost} lookups in ${seconds} s`);
+        assert.ok(cost > 100, 'the flood was not looked up at all');
         assert.ok(probes(backends) <= budget * 2,
                   `${probes(backends)} probes in ${seconds} s`);
         flood.forEach((wire) => wire.reset());
