@@ -78,11 +78,11 @@ static void check_record(const redisReply *reply)
 static void check_beat(const redisReply *reply)
 {
     struct store_plane_beat beat = {0};
-    const bool is_whole = store_plane_beat_read(reply, &beat);
+    const bool is_read = store_plane_beat_read(reply, &beat);
 
-    require(is_whole || beat.count == 0 ||
-            beat.count == STORE_PLANE_BACKENDS_MAX);
+    require(is_read || !beat.is_valid);
     require(beat.is_valid || beat.count == 0);
+    require(beat.count <= STORE_PLANE_BACKENDS_MAX);
     for (size_t i = 0; i < beat.count; i++) {
         const struct store_plane_backend *backend = &beat.backends[i];
         require(store_plane_is_text(backend->id, strlen(backend->id)));
@@ -100,13 +100,20 @@ static void check_beat(const redisReply *reply)
 
 static void check_words(const redisReply *reply)
 {
-    struct store_plane_word *words = NULL;
-    const bool is_whole = store_plane_words_read(reply, &words);
+    bool is_drained[2] = {false, false};
 
-    require(is_whole || words == NULL);
-    for (const struct store_plane_word *word = words; word; word = word->next)
-        require(store_plane_is_text(word->backend, strlen(word->backend)));
-    store_plane_words_free(words);
+    if (!store_plane_words_read(reply, 2, is_drained))
+        require(!is_drained[0] && !is_drained[1]);
+}
+
+static void check_epoch(const redisReply *reply)
+{
+    char epoch[STORE_PLANE_EPOCH_MAX] = "";
+
+    if (!store_plane_epoch_read(reply, epoch))
+        return;
+    require(epoch[0] != '\0');
+    require_text(epoch, sizeof(epoch));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -121,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_record(reply);
             check_beat(reply);
             check_words(reply);
+            check_epoch(reply);
             freeReplyObject(reply);
         }
     }

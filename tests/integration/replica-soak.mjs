@@ -52,7 +52,8 @@ function used(info) {
 
 /* All sessions on `cluster`, `live` at once; adds to result. */
 export async function rove(cluster, { sessions, live, hold = false }, log) {
-  const result = { done: 0, failures: [], requests: 0, worst: 0, held: null };
+  const result = { done: 0, failures: [], requests: 0, worst: 0, held: null,
+    endless: 0 };
   const kept = [];
   const finish = async (session) => {
     await session.close();
@@ -74,7 +75,10 @@ export async function rove(cluster, { sessions, live, hold = false }, log) {
       session.abandon();
     }
     result.worst = Math.max(result.worst, Date.now() - started);
-    if (++result.done % 1000 === 0) log?.(`${result.done} sessions`);
+    if (++result.done % 1000 === 0) {
+      result.endless += (await unexpired(cluster.redis)).endless;
+      log?.(`${result.done} sessions`);
+    }
   });
   if (hold) {
     result.held = await unexpired(cluster.redis);
@@ -84,6 +88,18 @@ export async function rove(cluster, { sessions, live, hold = false }, log) {
     );
   }
   return result;
+}
+
+/* Of the commands that only sessions cause. */
+async function perSession(redis, sessions) {
+  const stats = await redis.commandstats();
+  const names = ['hmget', 'pttl', 'evalsha'];
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      Number(((stats.get(name) ?? 0) / sessions).toFixed(3)),
+    ]),
+  );
 }
 
 /* Adds what the nodes, the replicas and Redis say; `ok` is all of it. */
@@ -108,6 +124,7 @@ export async function verdict(cluster, result) {
     '',
   ).catch(() => {});
   result.left = left;
+  result.commands = await perSession(cluster.redis, result.done);
   result.ok =
     [
       result.failures,
@@ -119,6 +136,7 @@ export async function verdict(cluster, result) {
     ].every(({ length }) => length === 0) &&
     result.routed.recovery === 0 &&
     result.unknown === 0 &&
+    result.endless === 0 &&
     (result.held?.endless ?? 0) === 0;
   return result;
 }
@@ -134,6 +152,8 @@ export function summary(result) {
     `found in cache: ${routed.cache}, store: ${routed.store}, ` +
       `by asking: ${routed.recovery}`,
     `store errors: ${result.storeErrors}`,
+    `keys seen without expiry: ${result.endless}`,
+    `commands for each session: ${JSON.stringify(result.commands)}`,
     ...(held
       ? [
           `keys while all were open: ${held.count}, without expiry: ` +

@@ -242,9 +242,10 @@ describe('with hashed sids', () => {
         const dump = [];
         for (const key of await redis.keys()) {
             const type = await redis.command('TYPE', key);
-            const read = { hash: 'HGETALL', set: 'SMEMBERS' }[type];
+            const read = { hash: 'HGETALL', set: 'SMEMBERS',
+                           string: 'GET' }[type];
             assert.ok(read, `${key} is a ${type}`);
-            dump.push(key, ...await redis.command(read, key));
+            dump.push(key, ...[await redis.command(read, key)].flat());
         }
         return dump.join('\n');
     }
