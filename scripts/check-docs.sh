@@ -84,8 +84,8 @@ check_metrics()
 check_events()
 {
     cat "$root"/gateway/*.c | tr '\n' ' ' |
-        grep -oE '\<gw_log\(GW_LOG_[A-Z]+, *"[a-z_]+"' |
-        sed 's/.*"\(.*\)"/\1/' | sort -u | check_named
+        grep -oE '\<gw_log\( *GW_LOG_[A-Z]+,[^,]*,' |
+        grep -oE '"[a-z_]+"' | tr -d '"' | sort -u | check_named
 }
 
 update()
