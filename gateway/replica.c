@@ -165,15 +165,18 @@ static void tell_changes(struct gw_replica *replica)
 static void apply_agreement(struct gw_replica *replica)
 {
     struct gw_backends *backends = backends_of(replica);
-    size_t agreed = 0;
+    size_t undrained = 0;
+    size_t agreed = 0; /* of them */
     for (size_t i = 0; i < backends->count; i++) {
         const struct said *said = &replica->said[i];
-        agreed += !said->is_missing && !said->is_elsewhere &&
-                  !atomic_load(&backends->list[i].is_drained);
         replica->was_elsewhere[i] = said->is_elsewhere;
+        if (atomic_load(&backends->list[i].is_drained))
+            continue;
+        undrained++;
+        agreed += !said->is_missing && !said->is_elsewhere;
     }
-    bool is_disagreed =
-        agreed == 0 && replica->worker->config->backend_agreement;
+    bool is_disagreed = agreed == 0 && undrained > 0 &&
+                        replica->worker->config->backend_agreement;
     if (is_disagreed && !replica->is_disagreed)
         gw_log(GW_LOG_ERROR, "backends_disagreed", "replicas",
                gw_num((int64_t)replica->other_count + 1).text);

@@ -267,6 +267,17 @@ describe('handshakes', () => {
         assert.ok(n3.sids.size > before, 'n3 got no session');
     });
 
+    test('go there if all that both know are drained', async (t) => {
+        const { redis, backends, gateways: [one] } = await differing(t);
+        await redis.command('HSET', 'sidgate:admin', 'n1', 'drain', 'n2',
+                            'drain');
+        await eventually(() => one.events('backends_disagreed').length === 1,
+                         'the log says so');
+        const before = backends[2].sids.size;
+        await times(10, 5, () => openSession(one));
+        assert.equal(backends[2].sids.size, before + 10);
+    });
+
     test('go there at once without the agreement', async (t) => {
         const { backends, gateways: [one] } =
             await differing(t, ['--backend-agreement=false']);
