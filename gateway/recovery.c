@@ -227,24 +227,35 @@ static void copy_span(char *out, size_t cap, struct eio_span span)
     snprintf(out, cap, "%.*s", (int)span.len, span.ptr != NULL ? span.ptr : "");
 }
 
-/* The table is full: whoever has most in it, among those that wait for tokens,
- * gives way to an account with less. False when none does. */
+/* The account with most searches, and its oldest one that has not begun. */
+static struct gw_search *find_greediest(struct gw_recovery_table *table)
+{
+    struct gw_link *lists[] = {&table->payers.thirsty, &table->payers.turns};
+    struct gw_search *oldest = NULL;
+    for (int i = 0; i < 2; i++) {
+        struct gw_link *at = lists[i]->next;
+        for (int n = 0; n < TURNS_MAX && at != lists[i]; n++, at = at->next) {
+            struct gw_payer *payer =
+                i == 0 ? GW_CONTAINER(at, struct gw_payer, thirst)
+                       : GW_CONTAINER(at, struct gw_payer, turn);
+            struct gw_link *first =
+                i == 0 ? payer->waiting.next : payer->queued.next;
+            if (oldest == NULL || payer->searches > oldest->payer->searches)
+                oldest = GW_CONTAINER(first, struct gw_search, link);
+        }
+    }
+    return oldest;
+}
+
+/* The table is full: whoever has most in it gives way to an account with less.
+ * False when none does. */
 static bool make_room(struct gw_recovery_table *table,
                       const struct gw_payer *newcomer)
 {
-    struct gw_link *list = &table->payers.thirsty;
-    struct gw_payer *most = NULL;
-    int looked = 0;
-    for (struct gw_link *at = list->next; at != list && looked++ < TURNS_MAX;
-         at = at->next) {
-        struct gw_payer *payer = GW_CONTAINER(at, struct gw_payer, thirst);
-        if (most == NULL || payer->searches > most->searches)
-            most = payer;
-    }
-    if (most == NULL || most->searches <= newcomer->searches)
+    struct gw_search *oldest = find_greediest(table);
+    if (oldest == NULL || oldest->payer->searches <= newcomer->searches)
         return false;
-    gw_search_conclude(GW_CONTAINER(most->waiting.next, struct gw_search, link),
-                       GW_AFFINITY_UNAVAILABLE);
+    gw_search_conclude(oldest, GW_AFFINITY_UNAVAILABLE);
     return table->count < SEARCHES_MAX;
 }
 
