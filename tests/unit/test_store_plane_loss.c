@@ -8,6 +8,14 @@ TestSuite(store_plane_loss, .init = open_planes, .fini = close_planes,
 
 static const struct store_plane_backend one[] = {{"n1", "127.0.0.1:3001", 7}};
 
+/* A turn of the first replica, and what it says. A macro, so that a failure
+ * names its line. */
+#define next_turn(whole, lost)                                                 \
+    do {                                                                       \
+        turn(0, one, 1);                                                       \
+        expect_turn(0, whole, lost);                                           \
+    } while (0)
+
 Test(store_plane_loss, the_epoch_is_set_once)
 {
     char first[SEEN_TEXT_MAX];
@@ -34,11 +42,9 @@ Test(store_plane_loss, a_flush_is_a_loss)
     turn(0, one, 1);
     redis_server_do(&server, "FLUSHALL");
     redis_server_do(&server, "HSET sidgate:admin n1 drain");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
     expect_words(0, false);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     expect_words(0, true);
     cr_expect(saw_word(0, "n1", true));
 }
@@ -48,11 +54,9 @@ Test(store_plane_loss, each_of_two_flushes_is_a_loss)
     turn(0, one, 1);
     for (unsigned i = 0; i < 3; i++) {
         redis_server_do(&server, "FLUSHALL");
-        turn(0, one, 1);
-        expect_turn(0, true, true);
+        next_turn(true, true);
     }
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
 }
 
 /* In turn, and all at once. */
@@ -83,11 +87,9 @@ Test(store_plane_loss, another_epoch_is_a_loss)
 {
     turn(0, one, 1);
     redis_server_do(&server, "SET sidgate:epoch other");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
     expect_words(0, false);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
 }
 
 Test(store_plane_loss, a_heartbeat_that_expired_is_no_loss)
@@ -96,8 +98,7 @@ Test(store_plane_loss, a_heartbeat_that_expired_is_no_loss)
     turn(0, one, 1);
     for (unsigned i = 0; i < 2; i++) {
         expire_heartbeat(0);
-        turn(0, one, 1);
-        expect_turn(0, true, false);
+        next_turn(true, false);
         expect_words(0, true);
         cr_expect(saw_word(0, "n1", true));
     }
@@ -110,16 +111,13 @@ Test(store_plane_loss, an_older_heartbeat_is_a_loss)
     turn(0, one, 1);
     turn(0, one, 1);
     redisReply *dump = redis_server_ask(&server, "DUMP %s", key);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     redis_server_do(&server, "RESTORE %s 5000 %b REPLACE", key, dump->str,
                     dump->len);
     freeReplyObject(dump);
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
     expect_words(0, false);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
 }
 
 Test(store_plane_loss, a_heartbeat_of_another_kind_is_as_none)
@@ -137,8 +135,7 @@ Test(store_plane_loss, a_heartbeat_of_another_kind_is_as_none)
     turn(0, one, 1);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         redis_server_do(&server, commands[i]);
-        turn(0, one, 1);
-        expect_turn(0, true, false);
+        next_turn(true, false);
         expect_words(0, true);
     }
     cr_expect_str_eq(
@@ -160,8 +157,7 @@ Test(store_plane_loss, a_wrong_type_at_the_epoch_is_no_loss)
     }
     cr_expect_gt(error_count, 0);
     redis_server_do(&server, "SET sidgate:epoch %s", epoch);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
 }
 
 Test(store_plane_loss, a_flush_behind_a_wrong_type_is_noticed)
@@ -169,13 +165,10 @@ Test(store_plane_loss, a_flush_behind_a_wrong_type_is_noticed)
     turn(0, one, 1);
     redis_server_do(&server, "DEL sidgate:epoch");
     redis_server_do(&server, "SADD sidgate:epoch x");
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     redis_server_do(&server, "FLUSHALL");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, true);
+    next_turn(true, false);
 }
 
 Test(store_plane_loss, a_junk_epoch_is_no_loss)
@@ -195,13 +188,11 @@ Test(store_plane_loss, a_junk_epoch_is_no_loss)
     for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
         redis_server_do(&server, "SET sidgate:epoch %b", junk[i].bytes,
                         junk[i].len);
-        turn(0, one, 1);
-        expect_turn(0, true, false);
+        next_turn(true, false);
         expect_words(0, true);
     }
     redis_server_do(&server, "SET sidgate:epoch %b", longest, (size_t)63);
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
 }
 
 Test(store_plane_loss, when_memory_is_full_and_empty_of_an_epoch)
@@ -209,16 +200,12 @@ Test(store_plane_loss, when_memory_is_full_and_empty_of_an_epoch)
     turn(0, one, 1);
     redis_server_do(&server, "DEL sidgate:epoch");
     redis_server_do(&server, "CONFIG SET maxmemory 1");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, true);
+    next_turn(true, false);
     redis_server_do(&server, "CONFIG SET maxmemory 0");
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     redis_server_do(&server, "FLUSHALL");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
 }
 
 static void cut_off(unsigned i)
@@ -282,16 +269,13 @@ Test(store_plane_loss, a_loss_is_kept_until_it_can_be_told)
     redis_server_do(&server, "FLUSHALL");
     redis_server_do(&server, "ACL SETUSER default -evalsha");
     for (unsigned k = 0; k < 2; k++) {
-        turn(0, one, 1);
-        expect_turn(0, true, false);
+        next_turn(true, false);
         expect_words(0, false);
     }
     redis_server_do(&server, "ACL SETUSER default +evalsha");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
     expect_words(0, false);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     expect_words(0, true);
 }
 
@@ -301,11 +285,9 @@ Test(store_plane_loss, the_first_turn_that_succeeds_has_no_loss)
     turn(0, one, 1);
     redis_server_do(&server, "FLUSHALL");
     redis_server_do(&server, "ACL SETUSER default +evalsha");
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     redis_server_do(&server, "FLUSHALL");
-    turn(0, one, 1);
-    expect_turn(0, true, true);
+    next_turn(true, true);
 }
 
 Test(store_plane_loss, without_the_right_to_get_there_is_no_epoch)
@@ -318,8 +300,7 @@ Test(store_plane_loss, without_the_right_to_get_there_is_no_epoch)
         expect_words(k % 2, true);
     }
     redis_server_do(&server, "ACL SETUSER default +get +setnx");
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
 }
 
 /* Its snapshot has the epoch, but no heartbeat any more, and older words. */
@@ -341,8 +322,7 @@ Test(store_plane_loss, another_node_with_an_old_snapshot_is_a_loss)
     expect_words(0, false);
     come_back(1);
     expect_turn(1, true, true);
-    turn(0, one, 1);
-    expect_turn(0, true, false);
+    next_turn(true, false);
     expect_words(0, true);
     redis_server_stop(&old);
 }
