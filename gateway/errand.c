@@ -86,6 +86,7 @@ static void put_again(struct errand *errand)
         return;
     }
     errand->record = known;
+    errand->record.is_copy = gw_shared_is_copy(worker->server, &known);
     errand->request.done = on_put;
     store_put(worker->store, &errand->request, key_of(errand), &errand->record,
               NULL, errand->life_ms);

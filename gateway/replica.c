@@ -55,7 +55,6 @@ struct gw_replica {
     bool is_overtaken; /* a command came while admin was being read */
     bool has_joined;   /* the others know of this one */
     bool is_disagreed; /* no backend is listed by all, and the log said so */
-    char run_id[64];
 };
 
 static struct gw_backends *backends_of(struct gw_replica *replica)
@@ -415,20 +414,10 @@ void gw_replica_start(struct gw_replica *replica)
                     on_republish_timer);
 }
 
-/* Another node than before may lack the last that was written to that one; the
- * same one may have been started anew. */
+/* It may be another node than before, or an empty one: the turn tells. */
 void gw_replica_on_link(struct gw_replica *replica)
 {
-    if (replica == NULL)
-        return;
-    const char *run_id =
-        store_link_run_id(store_redis_link(replica->worker->store));
-    if (replica->run_id[0] != '\0' && run_id[0] != '\0' &&
-        strcmp(run_id, replica->run_id) != 0)
-        gw_shared_note_loss(replica->worker->server->shared, GW_LOSS_OF_ALL);
-    if (run_id[0] != '\0')
-        snprintf(replica->run_id, sizeof(replica->run_id), "%s", run_id);
-    if (!replica->is_leaving)
+    if (replica != NULL && !replica->is_leaving)
         gw_worker_timer(replica->worker, &replica->turn_timer, 0,
                         on_turn_timer);
 }

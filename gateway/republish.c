@@ -9,7 +9,6 @@
 #include "store/redis.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     WRITES_MAX = 1024, /* under way */
@@ -232,10 +231,8 @@ static void write_one(struct gw_republish *republish,
     republish->under_way++;
     republish->sent++;
     write->item = *item;
-    /* Of what another replica keeps this one may have an old copy. */
     write->item.record.is_copy =
-        strcmp(item->record.gateway, republish->worker->server->gateway_id) !=
-        0;
+        gw_shared_is_copy(republish->worker->server, &write->item.record);
     write->round = gw_shared_round(republish->worker->server->shared);
     write->request.done = on_written;
     store_put(republish->worker->store, &write->request, key,

@@ -178,6 +178,13 @@ static void hash_key(void *arg, struct store_key key,
     }
 }
 
+bool gw_shared_is_copy(const struct gw_server *server,
+                       const struct store_record *record)
+{
+    return record->transport != STORE_TRANSPORT_WEBSOCKET ||
+           strcmp(record->gateway, server->gateway_id) != 0;
+}
+
 bool gw_shared_is_sid(const struct gw_config *config, struct eio_span sid,
                       const struct eio_sid *named)
 {

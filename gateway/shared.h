@@ -47,6 +47,11 @@ void gw_shared_note_unwritten(struct gw_shared *shared);
 enum gw_loss gw_shared_take_loss(struct gw_shared *shared);
 bool gw_shared_take_unwritten(struct gw_shared *shared);
 
+/* Whether another replica may know better what stands in this record: all but
+ * the one that has a session's websocket may have an old one. */
+bool gw_shared_is_copy(const struct gw_server *server,
+                       const struct store_record *record);
+
 /* Whether an operator means this session by `named`: its sid or, where those
  * are hashed in the store, what stands there. */
 bool gw_shared_is_sid(const struct gw_config *config, struct eio_span sid,

@@ -59,8 +59,8 @@ struct store_record {
     uint32_t ping_timeout_ms;
     uint8_t eio; /* 3, 4, or 0 for unknown */
     uint8_t transport;
-    bool is_copy; /* put: of a record that another gateway keeps: where one of
-                     the same backend stands already, it is left as it is */
+    bool is_copy; /* put: another gateway may know better: where a record of
+                     the same backend stands, only its life is renewed */
 };
 
 struct store_request;

@@ -12,6 +12,7 @@ const SLOW_FACTOR = 3; /* with sanitizers */
 const BACK_MS = 20_000;
 const GONE_MS = 5000;
 const BREATH_MS = 150;
+const QUIET_MS = 2500; /* a loss is noticed sooner */
 const WIDTH = 32;
 
 const keyOf = ({ sid }) => `sidgate:session:${sid}`;
@@ -182,6 +183,23 @@ export function allWritten({ redis }, sessions) {
   );
 }
 
+/* Each replica has noticed what was lost, and has written it again: one that
+ * has not yet would write sessions that ended through another one meanwhile. */
+async function writingIsOver(cluster) {
+  let last = -1;
+  let since = Date.now();
+  await until(
+    async () => {
+      const written = await cluster.sum('sidgate_republished_total');
+      if (written !== last) since = Date.now();
+      last = written;
+      return Date.now() - since > QUIET_MS;
+    },
+    BACK_MS,
+    () => 'the replicas still write',
+  );
+}
+
 /* The sessions have ended, and so have their records. That of a handshake which
  * was refused because Redis took too long may be there until it expires. */
 async function noneWritten({ redis }, sessions) {
@@ -230,7 +248,7 @@ export async function suffer(cluster, outage, count) {
   await Promise.all(cluster.gateways.map((gateway) => storeIs(gateway, true)));
   if (!outage.spoils) await allWritten(cluster, sessions);
   result.back = Date.now() - ended;
-  await pause(1000);
+  await writingIsOver(cluster);
   Object.assign(result, await traffic.stop());
   await eachOf(sessions, WIDTH, (session) =>
     session.close().catch(({ message }) => result.lost.push(message)),
