@@ -241,6 +241,28 @@ describe('an upgrade', () => {
         await isGone(redis, session.sid);
     });
 
+    test('is not undone by what the other replica writes after a loss',
+         async () => {
+        const { redis, gateways: [first, second] } = world;
+        const session = await world.session(first);
+        const ends = await upgrade(world, second, session);
+        const lost = [first, second].map((one) =>
+            one.events('store_lost').length);
+        await redis.command('FLUSHALL');
+        for (const [i, one] of [first, second].entries())
+            await eventually(() => one.events('store_lost').length > lost[i],
+                             `${one.name} notices`);
+        /* Each writes within a twentieth of a second. */
+        for (const one of [first, second])
+            await eventually(async () => await one.metric(
+                'sidgate_republished_total') > 0, `${one.name} writes`);
+        const { transport, gateway } = await redis.hash(keyOf(session.sid));
+        assert.equal(transport, 'websocket');
+        assert.match(gateway, /^gw2/);
+        await hangUp(second, ends);
+        await isGone(redis, session.sid);
+    });
+
     test('that ends before its second frame ends nothing', async () => {
         const { redis, gateways } = world;
         for (const gateway of gateways)
