@@ -202,32 +202,31 @@ static bool has_only(const char *text, size_t len, const char *others)
     return true;
 }
 
-static int set_name(struct gw_reader *reader, const struct gw_option *option,
-                    const char *text)
+/* Letters, digits and `others`, which `words` names for the error. */
+static int set_word(struct gw_reader *reader, const struct gw_option *option,
+                    const char *text, const char *others, const char *words)
 {
     size_t len = strlen(text);
 
-    if (len == 0 || len >= option->width || !has_only(text, len, "._-"))
+    if (len == 0 || len >= option->width || !has_only(text, len, others))
         return gw_option_fail(reader, option,
-                              "%.80s is not 1 to %zu letters, digits, '.', "
-                              "'_' or '-'",
-                              text, option->width - 1);
+                              "%.80s is not 1 to %zu letters, digits, %s", text,
+                              option->width - 1, words);
     memcpy(field_of(reader, option), text, len + 1);
     return 0;
+}
+
+static int set_name(struct gw_reader *reader, const struct gw_option *option,
+                    const char *text)
+{
+    return set_word(reader, option, text, "._-", "'.', '_' or '-'");
 }
 
 static int set_prefix(struct gw_reader *reader, const struct gw_option *option,
                       const char *text)
 {
-    size_t len = strlen(text);
-
-    if (len == 0 || len >= option->width || !has_only(text, len, "._-:{}"))
-        return gw_option_fail(reader, option,
-                              "%.80s is not 1 to %zu letters, digits, '.', "
-                              "'_', '-', ':', '{' or '}'",
-                              text, option->width - 1);
-    memcpy(field_of(reader, option), text, len + 1);
-    return 0;
+    return set_word(reader, option, text, "._-:{}",
+                    "'.', '_', '-', ':', '{' or '}'");
 }
 
 static int set_file(struct gw_reader *reader, const struct gw_option *option,
