@@ -126,27 +126,52 @@ install_packages()
     touch "$folder/node_modules/.package-lock.json"
 }
 
-# One suite: a file of tests against one binary.
+# One suite: a file of tests against one binary. Leaves "passed failed" in a
+# file of its own, since suites run beside one another.
 run_suite()
 {
-    local preset=$1 file=$2 status=0 result
-    local log
+    local preset=$1 file=$2 log=$3 status=0 result
 
-    log=$logs/$preset-$(basename "$(dirname "$file")")-$(basename "$file").log
     SIDGATE_BIN=$root/build/$preset/gateway/sidgate \
         ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
         timeout --kill-after=10 1200 \
         node --test --test-reporter=tap "$file" >"$log" 2>&1 || status=$?
     result=$(awk -v kind=node -v status=$status -f scripts/count.awk "$log")
     [ "${result#* }" = 0 ] || tail -n 300 "$log"
-    # shellcheck disable=SC2086 # two numbers
-    count "$preset $file" $result
+    echo "$result" >"$log.count"
+}
+
+# Runs suites, as many at once as there are cores (at least two: they mostly
+# wait), then counts them.
+run_suites()
+{
+    local preset=$1 file log result cores
+    local -A log_of=()
+
+    shift
+    cores=$(nproc)
+    for file in "$@"; do
+        while [ "$(jobs -rp | wc -l)" -ge $((cores > 2 ? cores : 2)) ]; do
+            wait -n
+        done
+        log=$logs/$preset-$(basename "$(dirname "$file")")-$(basename "$file")
+        log_of[$file]=$log.log
+        rm -f "$log.log.count"
+        run_suite "$preset" "$file" "$log.log" &
+    done
+    wait
+    for file in "$@"; do
+        result=$(cat "${log_of[$file]}.count") || result='0 1'
+        # shellcheck disable=SC2086 # two numbers
+        count "$preset $file" $result
+    done
 }
 
 # run_integration <preset> <folder...>
 run_integration()
 {
-    local preset=$1 file folder ran=no
+    local preset=$1 file folder
+    local files=()
 
     shift
     for folder in "$@"; do
@@ -157,12 +182,14 @@ run_integration()
             continue
         fi
         for file in "$folder"/*.test.mjs; do
-            [ -f "$file" ] || continue
-            ran=yes
-            run_suite "$preset" "$file"
+            [ -f "$file" ] && files+=("$file")
         done
     done
-    [ $ran = yes ] || count "$preset integration: no tests found" 0 1
+    if [ ${#files[@]} -eq 0 ]; then
+        count "$preset integration: no tests found" 0 1
+    else
+        run_suites "$preset" "${files[@]}"
+    fi
 }
 
 run_step()

@@ -87,7 +87,7 @@ export async function survives(behaviours)
     const fake = await startFakeRedis(redis);
     let gateway;
     try {
-        const prefix = newSid();
+        const prefix = `p${newSid()}`;
         gateway = await startReplica({ name: 'gw1', url: fake.url, backends,
             args: ['--store-prefix', prefix, '--recovery-rate', '0'] });
         await storeIs(gateway, true);
