@@ -38,6 +38,7 @@ kind == "ctest" && /^ *[0-9]+\/[0-9]+ +Test +#[0-9]+: / {
     }
 }
 
+kind == "node" && /^ *ok [0-9]+ .*# SKIP/ { skipped++ }
 kind == "node" && /^# pass [0-9]+$/ { node_passed = $3; ran = 1 }
 kind == "node" && /^# fail [0-9]+$/ { node_failed = $3 }
 kind == "node" && /^# cancelled [0-9]+$/ { node_cancelled = $3 }
