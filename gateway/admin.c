@@ -2,7 +2,7 @@
 /*
  * The operator plane's HTTP server.
  *
- * libwebsockets parses and writes; listening and accepting are done here, so
+ * libwebsockets parses and writes; listening and accepting are done by us, so
  * that a failure to bind has its reason, port 0 can be asked for, and the
  * number of connections is bounded: when all places are taken, the oldest
  * connection gives way. Each connection lives for one request, and for
@@ -11,16 +11,15 @@
 #include "gateway/admin.h"
 
 #include "gateway/admin_answer.h"
+#include "gateway/admin_listen.h"
 #include "gateway/log.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     CONN_MAX = 64,
@@ -28,6 +27,7 @@ enum {
     TICK_MS = 500,
     HEAD_BYTES_MAX = 4096, /* of a request's header values */
     PIECE_BYTES = 8192,    /* of a body, written at a time */
+    VALUE_BYTES = 128,     /* of a field's value, at least */
     DROPS_MAX = 8,         /* pieces of unwanted input that are read away */
     ERROR_SIZE = 256,      /* of the caller's buffer */
 };
@@ -45,13 +45,13 @@ struct conn {
 struct gw_admin {
     uv_loop_t *loop;
     struct gw_admin_hooks hooks;
+    struct gw_admin_guard guard;
+    struct gw_admin_listener socket;
     struct lws_context *context; /* lws sets it to NULL when it is gone */
     struct lws_vhost *vhost;
-    uv_poll_t listener;
+    uv_poll_t listener; /* of the socket */
     uv_timer_t ticker;
     bool has_handles;
-    int listen_fd;
-    int port;
     struct conn *adopting; /* the place of the connection under adoption */
     struct conn conns[CONN_MAX];
 };
@@ -89,15 +89,17 @@ static bool put_head(struct lws *wsi, const struct gw_admin_answer *answer)
         {WSI_TOKEN_HTTP_CONTENT_TYPE, answer->type},
         {WSI_TOKEN_HTTP_CACHE_CONTROL, "no-store"},
         {WSI_TOKEN_CONNECTION, "close"},
-        {WSI_TOKEN_HTTP_ALLOW, "GET, HEAD"},
+        {WSI_TOKEN_HTTP_ALLOW, answer->status == 405 ? "GET, HEAD" : NULL},
+        {WSI_TOKEN_HTTP_WWW_AUTHENTICATE,
+         answer->status == 401 ? "Bearer" : NULL},
     };
-    size_t count = answer->status == 405 ? 4 : 3;
 
     if (lws_add_http_header_status(wsi, answer->status, &at, end) ||
         lws_add_http_header_content_length(wsi, answer->len, &at, end))
         return false;
-    for (size_t i = 0; i < count; i++) {
-        if (lws_add_http_header_by_token(
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (fields[i].value != NULL &&
+            lws_add_http_header_by_token(
                 wsi, fields[i].name, (const unsigned char *)fields[i].value,
                 (int)strlen(fields[i].value), &at, end))
             return false;
@@ -105,26 +107,74 @@ static bool put_head(struct lws *wsi, const struct gw_admin_answer *answer)
     return lws_finalize_write_http_header(wsi, start, &at, end) == 0;
 }
 
+/* The values of a request's fields; lws joins those of one name by commas. */
+struct values {
+    char host[GW_ADDRESS_MAX + VALUE_BYTES];
+    char origin[GW_ADDRESS_MAX + VALUE_BYTES];
+    char fetch_site[VALUE_BYTES];
+    char authorization[STORE_SECRET_MAX + VALUE_BYTES];
+};
+
+/* NULL when there is none. One that is too long for `out` is as good as any
+ * that is not wanted. */
+static const char *read_field(struct lws *wsi, enum lws_token_indexes name,
+                              char *out, int size)
+{
+    if (lws_hdr_total_length(wsi, name) <= 0)
+        return NULL;
+    if (lws_hdr_copy(wsi, out, size, name) < 0)
+        snprintf(out, (size_t)size, "?");
+    return out;
+}
+
+static const char *read_fetch_site(struct lws *wsi, char *out, int size)
+{
+    static const char name[] = "sec-fetch-site:";
+    int name_len = (int)sizeof(name) - 1;
+
+    if (lws_hdr_custom_length(wsi, name, name_len) < 0)
+        return NULL;
+    if (lws_hdr_custom_copy(wsi, out, size, name, name_len) < 0)
+        snprintf(out, (size_t)size, "?");
+    return out;
+}
+
 /* Returns what the lws callback returns: -1 to close. */
 static int answer_request(struct gw_admin *admin, struct conn *conn)
 {
+    struct lws *wsi = conn->wsi;
+    struct values values;
     char *path = NULL;
     int len = 0;
-    int method = lws_http_get_uri_and_method(conn->wsi, &path, &len);
+    int method = lws_http_get_uri_and_method(wsi, &path, &len);
 
     if (conn->body != NULL || method < 0 || path == NULL)
         return -1;
 
     bool is_head = method == LWSHUMETH_HEAD;
-    struct gw_admin_answer answer = gw_admin_answer(
-        &admin->hooks, is_head || method == LWSHUMETH_GET, path, (size_t)len);
+    const struct gw_admin_request request = {
+        .is_read = is_head || method == LWSHUMETH_GET,
+        .path = path,
+        .len = (size_t)len,
+        .host =
+            read_field(wsi, WSI_TOKEN_HOST, values.host, sizeof(values.host)),
+        .origin = read_field(wsi, WSI_TOKEN_ORIGIN, values.origin,
+                             sizeof(values.origin)),
+        .fetch_site =
+            read_fetch_site(wsi, values.fetch_site, sizeof(values.fetch_site)),
+        .authorization =
+            read_field(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, values.authorization,
+                       sizeof(values.authorization)),
+    };
+    struct gw_admin_answer answer =
+        gw_admin_answer(&admin->hooks, &admin->guard, &request);
     conn->body = answer.body;
     conn->len = answer.len;
     conn->sent = is_head ? answer.len : 0;
     conn->sent_at_tick = SIZE_MAX;
-    if (!put_head(conn->wsi, &answer))
+    if (!put_head(wsi, &answer))
         return -1;
-    lws_callback_on_writable(conn->wsi);
+    lws_callback_on_writable(wsi);
     return 0;
 }
 
@@ -293,7 +343,7 @@ static void on_client(uv_poll_t *poll, int status, int events)
     (void)events;
     while ((conn = conn_find_place(admin)) != NULL) {
         int fd =
-            accept4(admin->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            accept4(admin->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
             adopt(admin, conn, fd);
@@ -312,43 +362,6 @@ static void on_client(uv_poll_t *poll, int status, int events)
 }
 
 /* Opening and closing */
-
-static int port_of(int fd)
-{
-    struct sockaddr_storage addr = {0};
-    socklen_t len = sizeof(addr);
-
-    if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
-        return 0;
-    if (addr.ss_family == AF_INET)
-        return ntohs(((const struct sockaddr_in *)(void *)&addr)->sin_port);
-    if (addr.ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)(void *)&addr)->sin6_port);
-    return 0;
-}
-
-static bool open_listener(struct gw_admin *admin,
-                          const struct gw_address *address, char *error)
-{
-    const int yes = 1;
-    int fd = socket(address->addr.ss_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) != 0 ||
-        bind(fd, (const struct sockaddr *)&address->addr, address->addr_len) !=
-            0 ||
-        listen(fd, CONN_MAX) != 0) {
-        snprintf(error, ERROR_SIZE, "admin: cannot listen on %s: %s",
-                 address->text, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    admin->listen_fd = fd;
-    admin->port = port_of(fd);
-    return true;
-}
 
 static bool open_lws(struct gw_admin *admin, char *error)
 {
@@ -383,7 +396,7 @@ static bool open_lws(struct gw_admin *admin, char *error)
 
 static bool open_handles(struct gw_admin *admin, char *error)
 {
-    int status = uv_poll_init(admin->loop, &admin->listener, admin->listen_fd);
+    int status = uv_poll_init(admin->loop, &admin->listener, admin->socket.fd);
 
     if (status == 0) {
         uv_timer_init(admin->loop, &admin->ticker);
@@ -399,6 +412,7 @@ static bool open_handles(struct gw_admin *admin, char *error)
 
 struct gw_admin *gw_admin_open(uv_loop_t *loop,
                                const struct gw_address *address,
+                               const char *token,
                                const struct gw_admin_hooks *hooks, char *error)
 {
     struct gw_admin *admin = calloc(1, sizeof(*admin));
@@ -409,18 +423,22 @@ struct gw_admin *gw_admin_open(uv_loop_t *loop,
     }
     admin->loop = loop;
     admin->hooks = *hooks;
-    admin->listen_fd = -1;
-    if (!open_listener(admin, address, error) || !open_lws(admin, error) ||
-        !open_handles(admin, error)) {
-        gw_admin_close(admin);
-        return NULL;
+    admin->socket.fd = -1;
+    if (!gw_admin_guard_init(&admin->guard, address, token)) {
+        snprintf(error, ERROR_SIZE, "admin: no random numbers can be had");
+        goto fail;
     }
-    return admin;
+    if (gw_admin_listen(&admin->socket, address, error) == 0 &&
+        open_lws(admin, error) && open_handles(admin, error))
+        return admin;
+fail:
+    gw_admin_close(admin);
+    return NULL;
 }
 
 int gw_admin_port(const struct gw_admin *admin)
 {
-    return admin->port;
+    return admin->socket.port;
 }
 
 static void count_closing(uv_handle_t *handle, void *arg)
@@ -459,8 +477,7 @@ void gw_admin_close(struct gw_admin *admin)
     finish_closing(admin->loop);
     if (admin->context != NULL)
         lws_context_destroy(admin->context);
-    if (admin->listen_fd >= 0)
-        close(admin->listen_fd);
+    gw_admin_unlisten(&admin->socket);
     for (size_t i = 0; i < CONN_MAX; i++)
         conn_release(&admin->conns[i]);
     free(admin);

@@ -27,14 +27,18 @@ struct gw_admin;
  *   GET /healthz  200 "ok"      the process lives
  *   GET /readyz   200 "ready" or 503 "draining"
  *   GET /metrics  Prometheus text
- * and 404 or 405 otherwise; one request a connection. NULL with one clear line
- * in `error` (256 bytes) on failure, e.g. the port is taken. `hooks` is
- * copied. */
+ * and 404 or 405 otherwise; one request a connection. Where `token` is not "",
+ * all but the first two want it (401); what pages of other sites ask for is
+ * refused (403). A unix socket's file is its owner's alone, and goes with the
+ * listener. NULL with one clear line in `error` (256 bytes) on failure, e.g.
+ * the port is taken. All is copied. */
 struct gw_admin *gw_admin_open(uv_loop_t *loop,
                                const struct gw_address *address,
+                               const char *token,
                                const struct gw_admin_hooks *hooks, char *error);
 
-/* The port that is bound, also where `address` named port 0. */
+/* The port that is bound, also where `address` named port 0; 0 for a unix
+ * socket. */
 int gw_admin_port(const struct gw_admin *admin);
 
 /* Closes the listener and its connections and frees everything; runs the loop

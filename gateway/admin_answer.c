@@ -46,25 +46,47 @@ static struct gw_admin_answer metrics(const struct gw_admin_hooks *hooks)
     return answer.body != NULL ? answer : text(503, "out of memory\n");
 }
 
-static const struct {
+static const struct page {
     const char *path;
     struct gw_admin_answer (*render)(const struct gw_admin_hooks *hooks);
+    bool is_open; /* kubelets and balancers have no token */
 } pages[] = {
-    {"/healthz", healthz},
-    {"/readyz", readyz},
-    {"/metrics", metrics},
+    {"/healthz", healthz, true},
+    {"/readyz", readyz, true},
+    {"/metrics", metrics, false},
 };
 
-struct gw_admin_answer gw_admin_answer(const struct gw_admin_hooks *hooks,
-                                       bool is_read, const char *path,
-                                       size_t len)
+static const struct {
+    unsigned status;
+    const char *body;
+} refusals[] = {
+    [GW_ADMIN_CROSS_SITE] = {403, "a page of another site may not ask\n"},
+    [GW_ADMIN_WRONG_HOST] = {403, "this Host is not that of the listener\n"},
+    [GW_ADMIN_WRONG_TOKEN] = {401, "a bearer token is needed\n"},
+};
+
+static const struct page *find_page(const struct gw_admin_request *request)
 {
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
-        if (strlen(pages[i].path) != len ||
-            memcmp(pages[i].path, path, len) != 0)
-            continue;
-        return is_read ? pages[i].render(hooks)
-                       : text(405, "method not allowed\n");
+        if (strlen(pages[i].path) == request->len &&
+            memcmp(pages[i].path, request->path, request->len) == 0)
+            return &pages[i];
     }
-    return text(404, "not found\n");
+    return NULL;
+}
+
+struct gw_admin_answer gw_admin_answer(const struct gw_admin_hooks *hooks,
+                                       const struct gw_admin_guard *guard,
+                                       const struct gw_admin_request *request)
+{
+    const struct page *page = find_page(request);
+    enum gw_admin_verdict verdict =
+        gw_admin_guard_judge(guard, request, page != NULL && page->is_open);
+
+    if (verdict != GW_ADMIN_LET_IN)
+        return text(refusals[verdict].status, refusals[verdict].body);
+    if (page == NULL)
+        return text(404, "not found\n");
+    return request->is_read ? page->render(hooks)
+                            : text(405, "method not allowed\n");
 }

@@ -6,6 +6,7 @@
 #define SIDGATE_GATEWAY_ADMIN_ANSWER_H
 
 #include "gateway/admin.h"
+#include "gateway/admin_guard.h"
 
 struct gw_admin_answer {
     unsigned status;
@@ -14,10 +15,10 @@ struct gw_admin_answer {
     size_t len;
 };
 
-/* `path` has no query and need not end with a NUL; is_read is true for GET and
- * HEAD. Calls the hook that the path asks for. */
+/* What `guard` does not let in is refused: 403 for where it comes from, 401 for
+ * its token. Otherwise calls the hook that the path asks for. */
 struct gw_admin_answer gw_admin_answer(const struct gw_admin_hooks *hooks,
-                                       bool is_read, const char *path,
-                                       size_t len);
+                                       const struct gw_admin_guard *guard,
+                                       const struct gw_admin_request *request);
 
 #endif

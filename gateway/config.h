@@ -6,6 +6,7 @@
 #ifndef SIDGATE_GATEWAY_CONFIG_H
 #define SIDGATE_GATEWAY_CONFIG_H
 
+#include "gateway/peer.h"
 #include "store/url.h"
 
 #include <stdbool.h>
@@ -21,6 +22,12 @@ enum {
     GW_BACKEND_COUNT_MAX = 256,
     GW_PATH_COUNT_MAX = 16,
     GW_SOURCE_COUNT_MAX = 64,
+    GW_TRUSTED_COUNT_MAX = 64,
+    GW_ORIGIN_COUNT_MAX = 64,
+    GW_ORIGIN_MAX = 256, /* an allowed origin, with NUL */
+    GW_CERTIFICATE_COUNT_MAX = 64,
+    GW_FILE_MAX = 256, /* a file's name, with NUL */
+    GW_CIPHERS_MAX = 1024,
 };
 
 enum gw_balance {
@@ -44,6 +51,24 @@ enum gw_store_outage {
     GW_STORE_OUTAGE_CLOSED, /* refused with 503 */
 };
 
+/* The header in which trusted proxies name the client. */
+enum gw_real_address {
+    GW_REAL_ADDRESS_X_FORWARDED_FOR,
+    GW_REAL_ADDRESS_FORWARDED,
+    GW_REAL_ADDRESS_X_REAL_IP,
+};
+
+enum gw_tls_version {
+    GW_TLS_1_2,
+    GW_TLS_1_3,
+};
+
+/* Certificates of clients, where an authority for them is given. */
+enum gw_client_verify {
+    GW_CLIENT_VERIFY_REQUIRE,
+    GW_CLIENT_VERIFY_OPTIONAL, /* none is let in, a wrong one is not */
+};
+
 enum gw_log_level {
     GW_LOG_ERROR,
     GW_LOG_WARNING,
@@ -57,19 +82,40 @@ enum gw_log_format {
 };
 
 struct gw_address {
-    char text[GW_ADDRESS_MAX];    /* "127.0.0.1:3001", "[::1]:80", "name:80" */
+    char text[GW_ADDRESS_MAX];    /* "127.0.0.1:3001", "[::1]:80", "name:80",
+                                     "unix:/run/sidgate.sock" (listeners) */
     struct sockaddr_storage addr; /* resolved */
     socklen_t addr_len;
+};
+
+struct gw_listen_config {
+    struct gw_address address;
+    uint32_t unix_mode;  /* of a unix socket's file; 0660 */
+    bool is_tls;         /* clients speak TLS */
+    bool has_proxy;      /* each connection begins with a PROXY header */
+    bool redirects;      /* every request is answered with a redirect... */
+    uint16_t https_port; /* ...to https on this port; 443 */
 };
 
 struct gw_backend_config {
     char id[GW_BACKEND_ID_MAX]; /* unique; the address text where none given */
     struct gw_address address;
-    uint32_t weight; /* 1 to 256 */
+    uint32_t weight;    /* 1 to 256 */
+    bool is_tls;        /* https and wss towards it */
+    bool is_unverified; /* its certificate is not looked at */
+    char tls_name[256]; /* that its certificate must have, and the SNI; the
+                           host of its address by default */
+};
+
+struct gw_certificate_config {
+    char file[GW_FILE_MAX]; /* PEM, the server's first, then the chain; "": none
+                             */
+    char key[GW_FILE_MAX];  /* PEM; the same file where not given */
+    char ocsp[GW_FILE_MAX]; /* DER response to staple; "": none */
 };
 
 struct gw_config {
-    struct gw_address listen[GW_LISTEN_COUNT_MAX];
+    struct gw_listen_config listen[GW_LISTEN_COUNT_MAX];
     size_t listen_count;
     struct gw_backend_config backends[GW_BACKEND_COUNT_MAX];
     size_t backend_count;
@@ -78,10 +124,33 @@ struct gw_config {
     struct gw_address sources[GW_SOURCE_COUNT_MAX]; /* port 0: addresses to
                                                 connect to backends from */
     size_t source_count;
-    struct gw_address admin; /* addr_len 0: no operator listener */
-    char store_url[1024];    /* as the user wrote it, with its password */
-    struct store_url store;  /* the same, parsed */
-    char gateway_name[64];   /* the replica's name in records and logs */
+    struct gw_address admin;            /* addr_len 0: no operator listener */
+    char admin_token_file[GW_FILE_MAX]; /* "": none */
+    char admin_token[STORE_SECRET_MAX]; /* its content */
+    bool serve_health; /* /healthz and /readyz are answered on the listeners
+                          for clients too */
+
+    /* Who clients are. */
+    struct gw_net trusted[GW_TRUSTED_COUNT_MAX]; /* proxies before us */
+    size_t trusted_count;
+    bool trusts_unix; /* the peers of unix sockets are such proxies too */
+    enum gw_real_address real_address;
+    char origins[GW_ORIGIN_COUNT_MAX][GW_ORIGIN_MAX]; /* in lower case;
+                                  "*." before a host: all below it */
+    size_t origin_count; /* 0: every origin is let in */
+
+    /* TLS. */
+    struct gw_certificate_config certificates[GW_CERTIFICATE_COUNT_MAX];
+    size_t certificate_count;
+    enum gw_tls_version tls_min_version;
+    char tls_ciphers[GW_CIPHERS_MAX]; /* of TLS 1.2, as OpenSSL names them */
+    char tls_client_ca[GW_FILE_MAX];  /* PEM; "": clients show none */
+    enum gw_client_verify tls_client_verify;
+    char backend_ca[GW_FILE_MAX]; /* PEM; "": the system's */
+    struct gw_certificate_config backend_certificate; /* shown to backends */
+    char store_url[1024];   /* as the user wrote it, with its password */
+    struct store_url store; /* the same, parsed */
+    char gateway_name[64];  /* the replica's name in records and logs */
 
     /* Of a store that is shared (not "memory"). */
     char store_prefix[32];         /* of all its keys, without the colon */
@@ -98,6 +167,8 @@ struct gw_config {
     size_t hash_secret_len;
 
     uint32_t workers; /* 1 to 64 */
+    char user[64];    /* name[:group] to run as once all is open; "": stay */
+    bool seccomp;     /* give up system calls that sidgate never needs */
     enum gw_balance balance;
     enum gw_recovery recovery;
     uint32_t recovery_rate; /* 50, unknown sids looked up each second for one
@@ -116,6 +187,17 @@ struct gw_config {
     uint64_t max_body_bytes;         /* 0: no limit of sidgate's own */
     uint64_t max_connections;        /* client connections in all, 0: none */
     uint64_t max_sessions;           /* bound of the memory store */
+    uint32_t max_requests_per_connection; /* 0: no limit */
+    uint32_t max_streamed_bodies; /* 1000, request bodies over 64 KiB under way
+                                     at a time; 0: no limit */
+    uint32_t min_body_rate; /* 64, bytes of a request body each second, over
+                               body_timeout; 0: any progress will do */
+
+    /* For each client address (IPv6: /64). 0: no limit. */
+    uint32_t max_connections_per_address;
+    uint32_t max_sessions_per_address;
+    uint32_t handshake_rate_per_address; /* a second, after a burst of ten
+                                            times as many */
 
     /* Times, all in ms. */
     uint32_t head_timeout_ms;      /* 10000, from the first byte of a head */
@@ -127,6 +209,10 @@ struct gw_config {
                                       response; never below a session's
                                       pingInterval + pingTimeout for a poll */
     uint32_t write_timeout_ms;     /* 60000, without progress of a reader */
+    uint32_t tcp_keepalive_ms;     /* 60000, of silence before the kernel asks
+                                      whether a client is there; 0: never */
+    uint32_t tcp_user_timeout_ms;  /* 60000, for a peer to acknowledge what was
+                                      sent; 0: the kernel's own */
     uint32_t recovery_timeout_ms;  /* 45000, how long a request may wait for an
                                       unknown sid's owner to be found */
     uint32_t shutdown_delay_ms;    /* 0, after SIGTERM, before draining */

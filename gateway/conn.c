@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A client connection while it speaks HTTP. */
 #include "gateway/conn.h"
+#include "gateway/accounts.h"
 #include "gateway/denied.h"
 #include "gateway/exchange.h"
 #include "gateway/shared.h"
@@ -14,43 +15,49 @@ enum {
     STEPS_PER_TURN = 16, /* reads and requests, before others get a turn */
 };
 
-static void on_event(struct gw_stream *stream);
-
-static void close_now(struct gw_conn *conn, bool is_reset);
 static void after_flush(struct gw_conn *conn);
 static void watch_writing(struct gw_conn *conn);
-static void enter(struct gw_conn *conn, enum gw_conn_state state);
 
 static void on_timer(struct gw_timer *timer)
 {
     struct gw_conn *conn = GW_CONTAINER(timer, struct gw_conn, timer);
     struct gw_own_reply reply = {.status = 408, .closes = true};
+    struct gw_metrics *metrics = &conn->worker->metrics;
     if (gw_stream_unsent(conn->stream) > 0 &&
         gw_stream_taken(conn->stream) != conn->taken_mark) {
         watch_writing(conn); /* slow, but it reads */
         return;
     }
     switch (conn->state) {
+    case GW_CONN_PROXY:
+    case GW_CONN_TLS:
+        gw_count(&metrics->limited_head_timeout);
+        gw_conn_close(conn, true);
+        return;
     case GW_CONN_IDLE:
         if (conn->is_writing && gw_stream_unsent(conn->stream) == 0) {
-            enter(conn, GW_CONN_IDLE); /* idle only from now on */
+            gw_conn_enter(conn, GW_CONN_IDLE); /* idle only from now on */
             return;
         }
-        close_now(conn, false);
+        gw_count(conn->is_writing ? &metrics->limited_write_timeout
+                                  : &metrics->limited_idle_timeout);
+        gw_conn_close(conn, false);
         return;
     case GW_CONN_LINGER:
-        close_now(conn, false);
+        gw_conn_close(conn, false);
         return;
     case GW_CONN_HEAD:
-        gw_count(&conn->worker->metrics.bad_requests);
+        gw_count(&metrics->bad_requests);
+        gw_count(&metrics->limited_head_timeout);
         gw_conn_reply(conn, &reply);
-        enter(conn, GW_CONN_FLUSH);
+        gw_conn_enter(conn, GW_CONN_FLUSH);
         return;
     case GW_CONN_BUSY:
         gw_exchange_client_timeout(conn->exchange);
         return;
     case GW_CONN_FLUSH:
-        close_now(conn, true);
+        gw_count(&metrics->limited_write_timeout);
+        gw_conn_close(conn, true);
         return;
     case GW_CONN_CLOSED:
         return;
@@ -72,7 +79,7 @@ static void watch_writing(struct gw_conn *conn)
 }
 
 /* The only place where a connection changes its state. */
-static void enter(struct gw_conn *conn, enum gw_conn_state state)
+void gw_conn_enter(struct gw_conn *conn, enum gw_conn_state state)
 {
     const struct gw_config *config = conn->worker->config;
     conn->state = state;
@@ -84,6 +91,8 @@ static void enter(struct gw_conn *conn, enum gw_conn_state state)
         else
             set_timer(conn, config->keepalive_timeout_ms);
         break;
+    case GW_CONN_PROXY:
+    case GW_CONN_TLS:
     case GW_CONN_HEAD:
         set_timer(conn, config->head_timeout_ms);
         break;
@@ -111,48 +120,26 @@ static void enter(struct gw_conn *conn, enum gw_conn_state state)
 static void after_flush(struct gw_conn *conn)
 {
     if (conn->must_reset)
-        close_now(conn, true);
+        gw_conn_close(conn, true);
     else
-        enter(conn, GW_CONN_LINGER);
+        gw_conn_enter(conn, GW_CONN_LINGER);
 }
 
-static void close_now(struct gw_conn *conn, bool is_reset)
+void gw_conn_close(struct gw_conn *conn, bool is_reset)
 {
     struct gw_worker *worker = conn->worker;
     if (conn->state == GW_CONN_CLOSED)
         return;
-    enter(conn, GW_CONN_CLOSED);
+    gw_conn_enter(conn, GW_CONN_CLOSED);
     gw_stream_close(&conn->stream, is_reset);
     gw_buf_free(&conn->in);
     gw_link_remove(&conn->link);
+    if (conn->has_account)
+        gw_accounts_close(worker->server->accounts, &conn->peer);
     gw_count_add(&worker->metrics.connections, (uint64_t)-1);
     atomic_fetch_sub_explicit(&worker->server->open_count, 1,
                               memory_order_relaxed);
     gw_worker_bury_object(worker, &conn->grave);
-}
-
-void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer)
-{
-    struct gw_conn *conn = calloc(1, sizeof(*conn));
-    struct gw_stream *stream =
-        conn != NULL ? gw_stream_new(worker, fd, on_event, conn) : NULL;
-    if (stream == NULL) {
-        if (conn == NULL)
-            close(fd);
-        free(conn);
-        atomic_fetch_sub_explicit(&worker->server->open_count, 1,
-                                  memory_order_relaxed);
-        gw_count(&worker->metrics.accept_errors);
-        return;
-    }
-    conn->worker = worker;
-    conn->stream = stream;
-    conn->peer = *peer;
-    stream->is_writable = true;
-    gw_link_init(&conn->link);
-    gw_link_add(&worker->connections, &conn->link);
-    gw_count(&worker->metrics.connections);
-    enter(conn, GW_CONN_IDLE);
 }
 
 void gw_conn_reply(struct gw_conn *conn, struct gw_own_reply *reply)
@@ -167,8 +154,30 @@ static void refuse(struct gw_conn *conn, int status)
 {
     struct gw_own_reply reply = {.status = status, .closes = true};
     gw_count(&conn->worker->metrics.bad_requests);
+    if (status == 414)
+        gw_count(&conn->worker->metrics.limited_request_line);
+    else if (status == 431)
+        gw_count(&conn->worker->metrics.limited_head);
     gw_conn_reply(conn, &reply);
-    enter(conn, GW_CONN_FLUSH);
+    gw_conn_enter(conn, GW_CONN_FLUSH);
+}
+
+/* What follows the head is not looked at: the connection ends. */
+static void redirect(struct gw_conn *conn)
+{
+    const struct gw_head *head = &conn->worker->head;
+    struct gw_own_reply reply = {.status = 308,
+                                 .closes = true,
+                                 .is_head = head->is_head,
+                                 .https_port = conn->listen->https_port,
+                                 .host = head->host,
+                                 .target = head->target};
+    if (head->host.len == 0 || head->path.len == 0) {
+        refuse(conn, 400);
+        return;
+    }
+    gw_conn_reply(conn, &reply);
+    gw_conn_enter(conn, GW_CONN_FLUSH);
 }
 
 /* Starts on the head in bytes[0..head_len); what follows it goes to, or
@@ -185,16 +194,20 @@ static void take_head(struct gw_conn *conn, struct eio_span bytes,
         return;
     }
     gw_count(&worker->metrics.requests);
+    if (conn->listen->redirects) {
+        redirect(conn);
+        return;
+    }
     if (!is_buffered && bytes.len > head_len &&
         !gw_buf_append(&conn->in, bytes.ptr + head_len, bytes.len - head_len)) {
-        close_now(conn, true);
+        gw_conn_close(conn, true);
         return;
     }
     /* The head's bytes stay where they are until the exchange has begun, but
      * what follows must already be what conn->in starts with. */
     if (is_buffered)
         conn->in->start += head_len;
-    enter(conn, GW_CONN_BUSY);
+    gw_conn_enter(conn, GW_CONN_BUSY);
     gw_exchange_begin(conn);
     if (is_buffered)
         gw_buf_take(&conn->in, 0);
@@ -227,11 +240,11 @@ static void take_bytes(struct gw_conn *conn, struct eio_span bytes)
         return;
     }
     if (conn->in == NULL && !gw_buf_append(&conn->in, bytes.ptr, bytes.len)) {
-        close_now(conn, true);
+        gw_conn_close(conn, true);
         return;
     }
     if (conn->state == GW_CONN_IDLE)
-        enter(conn, GW_CONN_HEAD);
+        gw_conn_enter(conn, GW_CONN_HEAD);
 }
 
 /* Reads once; false when there is nothing, or the connection has ended. */
@@ -243,14 +256,14 @@ static bool read_some(struct gw_conn *conn)
     if (n == GW_READ_EMPTY)
         return false;
     if (n <= 0) {
-        close_now(conn, false);
+        gw_conn_close(conn, false);
         return false;
     }
     gw_count_add(&worker->metrics.bytes_from_clients, (uint64_t)n);
     struct eio_span bytes = {worker->read_buffer, (size_t)n};
     if (conn->in != NULL) {
         if (!gw_buf_append(&conn->in, bytes.ptr, bytes.len)) {
-            close_now(conn, true);
+            gw_conn_close(conn, true);
             return false;
         }
         bytes = (struct eio_span){gw_buf_ptr(conn->in), gw_buf_len(conn->in)};
@@ -262,7 +275,7 @@ static bool read_some(struct gw_conn *conn)
 /* IDLE or HEAD: looks for the next request, first in what was read already.
  * No further one is begun, nor more read, before the last answer has gone:
  * else a client that pipelines and does not read would fill our memory. */
-static void find_request(struct gw_conn *conn)
+void gw_conn_find_request(struct gw_conn *conn)
 {
     for (int i = 0; i < STEPS_PER_TURN; i++) {
         if ((conn->state != GW_CONN_IDLE && conn->state != GW_CONN_HEAD) ||
@@ -276,7 +289,7 @@ static void find_request(struct gw_conn *conn)
                 return;
         } else {
             if (conn->stream->is_eof)
-                close_now(conn, false);
+                gw_conn_close(conn, false);
             return;
         }
     }
@@ -291,29 +304,35 @@ static void linger(struct gw_conn *conn)
         if (n == GW_READ_EMPTY)
             return;
         if (n <= 0) {
-            close_now(conn, false);
+            gw_conn_close(conn, false);
             return;
         }
     }
     if (conn->stream->is_eof)
-        close_now(conn, false);
+        gw_conn_close(conn, false);
     else if (conn->stream->is_readable)
         gw_stream_again(conn->stream);
 }
 
-static void on_event(struct gw_stream *stream)
+void gw_conn_on_event(struct gw_stream *stream)
 {
     struct gw_conn *conn = stream->owner;
     if (stream->is_reset) {
         if (conn->exchange != NULL)
             gw_exchange_abort(conn->exchange);
-        close_now(conn, false);
+        gw_conn_close(conn, false);
         return;
     }
     switch (conn->state) {
+    case GW_CONN_PROXY:
+        gw_conn_read_proxy(conn);
+        break;
+    case GW_CONN_TLS:
+        gw_conn_shake_hands(conn);
+        break;
     case GW_CONN_IDLE:
     case GW_CONN_HEAD:
-        find_request(conn);
+        gw_conn_find_request(conn);
         break;
     case GW_CONN_BUSY:
         gw_exchange_on_client(conn->exchange);
@@ -353,10 +372,10 @@ void gw_conn_next(struct gw_conn *conn)
 {
     conn->exchange = NULL;
     if (conn->closes || conn->worker->phase != GW_PHASE_RUNNING) {
-        enter(conn, GW_CONN_FLUSH);
+        gw_conn_enter(conn, GW_CONN_FLUSH);
         return;
     }
-    enter(conn, GW_CONN_IDLE);
+    gw_conn_enter(conn, GW_CONN_IDLE);
     /* What came during the exchange raises no new edge, a FIN neither. */
     if (conn->in != NULL || conn->stream->is_readable || conn->stream->is_eof)
         gw_stream_again(conn->stream);
@@ -366,7 +385,7 @@ void gw_conn_cut(struct gw_conn *conn, bool must_reset)
 {
     conn->exchange = NULL;
     conn->must_reset = must_reset;
-    enter(conn, GW_CONN_FLUSH);
+    gw_conn_enter(conn, GW_CONN_FLUSH);
 }
 
 struct gw_stream *gw_conn_detach(struct gw_conn *conn, struct gw_buf **in)
@@ -376,7 +395,7 @@ struct gw_stream *gw_conn_detach(struct gw_conn *conn, struct gw_buf **in)
     conn->in = NULL;
     conn->stream = NULL;
     conn->exchange = NULL;
-    close_now(conn, false);
+    gw_conn_close(conn, false);
     /* the tunnel counts as open in its place */
     atomic_fetch_add_explicit(&conn->worker->server->open_count, 1,
                               memory_order_relaxed);
@@ -407,9 +426,9 @@ void gw_conns_drain(struct gw_worker *worker)
             continue;
         /* A request may be on its way up from the kernel. */
         conn->stream->is_readable = true;
-        on_event(conn->stream);
+        gw_conn_on_event(conn->stream);
         if (conn->state == GW_CONN_IDLE)
-            enter(conn, GW_CONN_FLUSH);
+            gw_conn_enter(conn, GW_CONN_FLUSH);
     }
 }
 
@@ -423,7 +442,7 @@ void gw_conns_cut(struct gw_worker *worker)
         if (conn->exchange != NULL &&
             !gw_exchange_close_session(conn->exchange))
             gw_exchange_drop(conn->exchange, false);
-        close_now(conn, false);
+        gw_conn_close(conn, false);
     }
 }
 

@@ -4,6 +4,8 @@
  * other and has an exchange carry each out; the next is looked at only when
  * the response to the last has gone.
  *
+ *   PROXY  the PROXY header is awaited, TLS the end of its handshake; then IDLE
+ *
  *          bytes            head whole           response sent
  *   IDLE --------> HEAD ----------------> BUSY ----------------> IDLE
  *                    |                      |
@@ -21,6 +23,8 @@
 #include "gateway/worker.h"
 
 enum gw_conn_state {
+    GW_CONN_PROXY,
+    GW_CONN_TLS,
     GW_CONN_IDLE,
     GW_CONN_HEAD,
     GW_CONN_BUSY,
@@ -42,15 +46,19 @@ struct gw_conn {
     struct gw_scan scan;
     struct gw_timer timer; /* what it means depends on the state */
     enum gw_conn_state state;
-    struct gw_peer peer;
+    const struct gw_listen_config *listen;
+    struct gw_peer peer; /* the other end, or what its PROXY header says */
+    uint32_t requests;   /* so far, where their number is limited */
     uint32_t taken_mark; /* gw_stream_taken when the timer was started */
     bool is_writing;     /* the timer watches a reader's progress */
     bool must_reset;     /* FLUSH ends in RST */
     bool closes;         /* after the current response */
+    bool has_account;    /* counted for its address */
 };
 
 /* Takes over an accepted socket. */
-void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer);
+void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
+                  const struct gw_listen_config *listen);
 
 /* Reads what the client sent into conn->in, at most `limit` bytes there. */
 void gw_conn_read(struct gw_conn *conn, size_t limit);
@@ -80,5 +88,18 @@ size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named);
 /* Shutdown: idle connections close, busy ones after their response. */
 void gw_conns_drain(struct gw_worker *worker);
 void gw_conns_cut(struct gw_worker *worker);
+
+/* ---- between the files conn*.c ---- */
+
+/* The only function that changes the state. */
+void gw_conn_enter(struct gw_conn *conn, enum gw_conn_state state);
+void gw_conn_close(struct gw_conn *conn, bool is_reset);
+void gw_conn_on_event(struct gw_stream *stream);
+/* IDLE or HEAD: looks for the next request. */
+void gw_conn_find_request(struct gw_conn *conn);
+
+/* conn_open.c: PROXY and TLS. */
+void gw_conn_read_proxy(struct gw_conn *conn);
+void gw_conn_shake_hands(struct gw_conn *conn);
 
 #endif

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* One request and its response: its beginning, its body, its end. */
 #include "gateway/exchange.h"
+#include "gateway/accounts.h"
+#include "gateway/forwarded.h"
 #include "gateway/hint.h"
 #include "gateway/learn.h"
 #include "gateway/log.h"
+#include "gateway/origin.h"
 
 #include <stdlib.h>
 
@@ -41,6 +44,11 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
     gw_buf_free(&exchange->body);
     worker->kept_bytes -= exchange->kept;
     gw_buf_free(&exchange->denial);
+    if (exchange->is_streaming)
+        atomic_fetch_sub_explicit(&worker->server->streamed_bodies, 1,
+                                  memory_order_relaxed);
+    if (exchange->has_account)
+        gw_accounts_close(worker->server->accounts, &exchange->peer);
     exchange->conn->exchange = NULL;
     gw_worker_bury_object(worker, &exchange->grave);
 }
@@ -51,7 +59,7 @@ void gw_exchange_abort(struct gw_exchange *exchange)
     gw_exchange_drop(exchange, true);
 }
 
-static void answer(struct gw_exchange *exchange, struct gw_own_reply *reply)
+void gw_exchange_reply(struct gw_exchange *exchange, struct gw_own_reply *reply)
 {
     struct gw_conn *conn = exchange->conn;
     bool has_begun =
@@ -65,10 +73,8 @@ static void answer(struct gw_exchange *exchange, struct gw_own_reply *reply)
     }
     /* A held response is thrown away: this takes its place. Nothing else can
      * be in the buffer, since a request starts only when it is empty. */
-    if (conn->stream->is_corked) {
-        gw_buf_free(&conn->stream->out);
-        conn->stream->is_corked = false;
-    }
+    if (conn->stream->is_corked)
+        gw_stream_discard(conn->stream);
     if (!exchange->decoder.is_done || exchange->is_websocket ||
         conn->worker->phase != GW_PHASE_RUNNING)
         conn->closes = true;
@@ -87,7 +93,26 @@ void gw_exchange_fail(struct gw_exchange *exchange, int status)
     struct gw_own_reply reply = {.status = status};
     if (status == 413 || status == 408)
         gw_count(&exchange->worker->metrics.bad_requests);
-    answer(exchange, &reply);
+    if (status == 413)
+        gw_count(&exchange->worker->metrics.limited_body);
+    gw_exchange_reply(exchange, &reply);
+}
+
+void gw_exchange_fail_busy(struct gw_exchange *exchange, unsigned retry_s)
+{
+    struct gw_own_reply reply = {.status = 429, .retry_s = retry_s};
+    gw_exchange_reply(exchange, &reply);
+}
+
+/* A page of this origin is not to read it either. */
+static void fail_forbidden(struct gw_exchange *exchange)
+{
+    struct gw_own_reply reply = {
+        .status = 403, .is_eio = true, .error = EIO_ERROR_FORBIDDEN};
+    gw_count(&exchange->worker->metrics.limited_origin);
+    exchange->places.origin.len = 0;
+    exchange->conn->closes = true;
+    gw_exchange_reply(exchange, &reply);
 }
 
 void gw_exchange_fail_eio(struct gw_exchange *exchange, enum eio_error error)
@@ -97,7 +122,7 @@ void gw_exchange_fail_eio(struct gw_exchange *exchange, enum eio_error error)
         gw_count(&exchange->worker->metrics.unknown_sid);
     else
         gw_count(&exchange->worker->metrics.duplicate_sid);
-    answer(exchange, &reply);
+    gw_exchange_reply(exchange, &reply);
 }
 
 void gw_exchange_finish(struct gw_exchange *exchange)
@@ -127,27 +152,55 @@ bool gw_exchange_close_session(struct gw_exchange *exchange)
                                             exchange->query.jsonp, payload)}};
     gw_affinity_unbind(exchange->worker, &exchange->query.sid,
                        exchange->backend, false);
-    answer(exchange, &reply);
+    gw_exchange_reply(exchange, &reply);
     return true;
+}
+
+/* The time of the watch on a request's body is over. */
+static void on_slow_body(struct gw_exchange *exchange)
+{
+    const struct gw_config *config = exchange->worker->config;
+    struct gw_metrics *metrics = &exchange->worker->metrics;
+    uint64_t came = exchange->body_bytes - exchange->body_mark;
+    uint64_t least =
+        (uint64_t)config->min_body_rate * config->body_timeout_ms / 1000;
+    /* It is the backend that takes no more. */
+    bool is_waiting = exchange->up != NULL && exchange->up->is_connected &&
+                      gw_stream_unsent(exchange->up->stream) > 0;
+    if (is_waiting || (came > 0 && came >= least)) {
+        exchange->body_mark = exchange->body_bytes;
+        gw_conn_watch_reading(exchange->conn);
+        return;
+    }
+    gw_count(came > 0 ? &metrics->limited_body_rate
+                      : &metrics->limited_body_timeout);
+    gw_exchange_fail(exchange, 408);
 }
 
 void gw_exchange_client_timeout(struct gw_exchange *exchange)
 {
     struct gw_conn *conn = exchange->conn;
     if (gw_stream_unsent(conn->stream) > 0) {
+        gw_count(&conn->worker->metrics.limited_write_timeout);
         conn->stream->is_reset = true; /* a reader that does not read */
         gw_stream_again(conn->stream);
     } else if (!exchange->decoder.is_done) {
-        gw_exchange_fail(exchange, 408);
+        on_slow_body(exchange);
     }
 }
 
 static void watch_body(struct gw_exchange *exchange)
 {
     struct gw_conn *conn = exchange->conn;
-    gw_timer_stop(&conn->worker->wheel, &conn->timer);
-    if (exchange->decoder.is_done)
+    if (exchange->decoder.is_done) {
+        gw_timer_stop(&conn->worker->wheel, &conn->timer);
         return;
+    }
+    /* With a least rate the time runs on whatever comes. */
+    if (conn->worker->config->min_body_rate > 0 &&
+        gw_timer_is_running(&conn->timer))
+        return;
+    exchange->body_mark = exchange->body_bytes;
     gw_conn_watch_reading(conn);
 }
 
@@ -214,6 +267,21 @@ static void on_cut_request(struct gw_exchange *exchange)
     gw_conn_cut(conn, false);
 }
 
+/* Bodies that are read whole wait here; one that is not takes a backend
+ * connection for as long as its client pleases. */
+static bool may_stream(struct gw_exchange *exchange)
+{
+    struct gw_server *server = exchange->worker->server;
+    uint32_t max = exchange->worker->config->max_streamed_bodies;
+    unsigned others = atomic_fetch_add_explicit(&server->streamed_bodies, 1,
+                                                memory_order_relaxed);
+    exchange->is_streaming = true;
+    if (max == 0 || others < max)
+        return true;
+    gw_count(&exchange->worker->metrics.limited_streamed_bodies);
+    return false;
+}
+
 static void collect(struct gw_exchange *exchange)
 {
     if (!read_body(exchange))
@@ -226,6 +294,10 @@ static void collect(struct gw_exchange *exchange)
         gw_buf_len(exchange->body) < GW_BODY_WHOLE_MAX) {
         if (exchange->conn->stream->is_eof)
             on_cut_request(exchange);
+        return;
+    }
+    if (!exchange->decoder.is_done && !may_stream(exchange)) {
+        gw_exchange_fail(exchange, 503);
         return;
     }
     /* Whole: a length says it better than chunks do. */
@@ -290,6 +362,15 @@ void gw_exchange_on_client(struct gw_exchange *exchange)
     gw_exchange_pump(exchange);
 }
 
+static void count_request(struct gw_conn *conn)
+{
+    uint32_t max = conn->worker->config->max_requests_per_connection;
+    if (max == 0 || ++conn->requests < max || conn->closes)
+        return;
+    gw_count(&conn->worker->metrics.limited_requests);
+    conn->closes = true;
+}
+
 /* What is needed of the head later on; it is gone afterwards. */
 static void note_head(struct gw_exchange *exchange, const struct gw_head *head)
 {
@@ -306,6 +387,7 @@ static void note_head(struct gw_exchange *exchange, const struct gw_head *head)
         exchange->keeps_alive_1_0 = true;
     exchange->conn->closes =
         head->says_close || (head->minor == 0 && !exchange->keeps_alive_1_0);
+    count_request(exchange->conn);
     if (head->is_websocket)
         gw_ws_accept(head->ws_key, exchange->ws_accept);
     if (exchange->worker->config->netty &&
@@ -317,19 +399,21 @@ static bool write_request(struct gw_exchange *exchange,
                           const struct gw_head *head)
 {
     struct gw_worker *worker = exchange->worker;
+    struct gw_conn *conn = exchange->conn;
+    struct gw_client client;
+    gw_forwarded_client(head, worker->config, &conn->peer, conn->listen->is_tls,
+                        &client);
+    exchange->peer = client.peer;
     size_t len = gw_request_write(
-        head, &exchange->conn->peer, exchange->route == GW_ROUTE_HANDSHAKE,
-        &exchange->places,
+        head, &client, exchange->route == GW_ROUTE_HANDSHAKE, &exchange->places,
         (struct eio_span){worker->scratch, sizeof(worker->scratch)});
     return len > 0 &&
            gw_buf_reserve(&exchange->request, len + GW_FRAMING_MAX) &&
            gw_buf_append(&exchange->request, worker->scratch, len);
 }
 
-static void start_body(struct gw_exchange *exchange, bool expects_continue)
+static void start_body(struct gw_exchange *exchange)
 {
-    struct gw_conn *conn = exchange->conn;
-    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     enum gw_body_kind kind = GW_BODY_NONE;
     if (exchange->framing.is_chunked)
         kind = GW_BODY_CHUNKED;
@@ -337,9 +421,46 @@ static void start_body(struct gw_exchange *exchange, bool expects_continue)
         kind = GW_BODY_LENGTH;
     gw_body_init(&exchange->decoder, kind,
                  (uint64_t)exchange->framing.content_length);
-    if (expects_continue && !exchange->decoder.is_done &&
-        gw_buf_len(conn->in) == 0)
+}
+
+/* A client that waits for leave to send its body is given it. */
+static void say_continue(const struct gw_exchange *exchange)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct gw_conn *conn = exchange->conn;
+    if (!exchange->decoder.is_done && gw_buf_len(conn->in) == 0)
         gw_stream_write(conn->stream, go_on, sizeof(go_on) - 1);
+}
+
+/* Whether the request may go on; else it has been answered. */
+static bool is_admitted(struct gw_exchange *exchange,
+                        const struct gw_head *head)
+{
+    struct gw_worker *worker = exchange->worker;
+    uint64_t max = worker->config->max_body_bytes;
+    if (max != 0 && head->content_length > 0 &&
+        (uint64_t)head->content_length > max) {
+        gw_exchange_fail(exchange, 413);
+        return false;
+    }
+    if (exchange->route != GW_ROUTE_PLAIN &&
+        exchange->route != GW_ROUTE_LOCAL &&
+        !gw_origin_may(worker->config, head->origin)) {
+        fail_forbidden(exchange);
+        return false;
+    }
+    /* A connection of an address is counted when it is accepted; of those
+     * that a proxy brings, a websocket is its client's own. */
+    if (worker->server->accounts == NULL || !exchange->is_websocket ||
+        exchange->conn->has_account)
+        return true;
+    exchange->has_account =
+        gw_accounts_open(worker->server->accounts, &exchange->peer);
+    if (exchange->has_account)
+        return true;
+    gw_count(&worker->metrics.limited_address_connections);
+    gw_exchange_fail_busy(exchange, 1);
+    return false;
 }
 
 void gw_exchange_begin(struct gw_conn *conn)
@@ -360,15 +481,12 @@ void gw_exchange_begin(struct gw_conn *conn)
     conn->exchange = exchange;
     exchange->route = gw_route_of(worker->config, head, &exchange->query);
     note_head(exchange, head);
-    uint64_t max = worker->config->max_body_bytes;
+    start_body(exchange);
     if (!write_request(exchange, head)) {
         gw_exchange_fail(exchange, 431);
-    } else if (max != 0 && head->content_length > 0 &&
-               (uint64_t)head->content_length > max) {
-        gw_exchange_fail(exchange, 413);
-    } else {
-        start_body(exchange, expects_continue);
-        gw_exchange_enter(exchange, GW_EXCHANGE_BODY);
+    } else if (is_admitted(exchange, head)) {
+        if (expects_continue)
+            say_continue(exchange);
         collect(exchange);
     }
     /* More was read, or waits, behind this request: perhaps the client's FIN,

@@ -57,6 +57,8 @@ struct gw_exchange {
     struct gw_body decoder;
     struct gw_framing framing; /* towards the backend */
     uint64_t body_bytes;
+    uint64_t body_mark;  /* body_bytes when the watch on it began */
+    struct gw_peer peer; /* the client's true address */
     uint32_t kept; /* of them, to send them again; in worker->kept_bytes */
     uint8_t minor;
     bool is_get;
@@ -68,6 +70,9 @@ struct gw_exchange {
     bool was_resent;
     bool has_client_fin;    /* the client has shut its side */
     bool is_counted;        /* in backend->handshakes */
+    bool is_streaming;      /* in server->streamed_bodies */
+    bool has_account;       /* a websocket through a proxy: counted for its
+                               address until the tunnel takes that over */
     struct eio_query query; /* of a handshake: the sid that its client comes
                                back with, until it has a backend */
     char ws_accept[29];     /* what a right 101 must say */
@@ -77,7 +82,8 @@ struct gw_exchange {
     struct gw_session session;
     struct gw_backend_set tried;
     unsigned refusals;
-    struct gw_timer timer; /* response timeout; pause before a reconnect */
+    struct gw_timer timer; /* response timeout; pause before a reconnect;
+                              a response that stands still */
 
     /* the response */
     struct gw_body response;
@@ -126,6 +132,11 @@ void gw_exchange_enter(struct gw_exchange *exchange,
  * client sees it cut. */
 void gw_exchange_fail(struct gw_exchange *exchange, int status);
 void gw_exchange_fail_eio(struct gw_exchange *exchange, enum eio_error error);
+/* With an answer of sidgate's own; fills in what depends on the request. */
+void gw_exchange_reply(struct gw_exchange *exchange,
+                       struct gw_own_reply *reply);
+/* 429; the client may come again in retry_s seconds. */
+void gw_exchange_fail_busy(struct gw_exchange *exchange, unsigned retry_s);
 
 /* The response is whole and written. */
 void gw_exchange_finish(struct gw_exchange *exchange);
@@ -139,6 +150,9 @@ void gw_exchange_send_body(struct gw_exchange *exchange);
 /* exchange_send.c: from a route to a sent request. */
 void gw_exchange_route(struct gw_exchange *exchange);
 void gw_exchange_connect(struct gw_exchange *exchange);
+/* For the backend: until the head of its response, and then for any further
+ * byte of it. */
+int64_t gw_exchange_response_timeout(const struct gw_exchange *exchange);
 bool gw_exchange_may_repeat(const struct gw_exchange *exchange);
 /* Sends exchange->body, in its framing, behind `head` (may be empty). */
 void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head);

@@ -212,7 +212,8 @@ static void switch_protocols(struct gw_exchange *exchange,
     struct gw_tunnel_about about = {
         .backend = exchange->backend,
         .session = exchange->session,
-        .peer = conn->peer,
+        .peer = exchange->peer,
+        .has_account = conn->has_account || exchange->has_account,
         .is_handshake = exchange->route == GW_ROUTE_HANDSHAKE,
         .is_session = exchange->route == GW_ROUTE_SESSION,
         .has_client_fin = exchange->has_client_fin,
@@ -224,6 +225,9 @@ static void switch_protocols(struct gw_exchange *exchange,
     struct gw_buf *held = exchange->up->in;
     exchange->up->in = NULL;
     about.backend_stream = gw_upstream_detach(&exchange->up);
+    /* The tunnel's from here on. */
+    exchange->has_account = false;
+    conn->has_account = false;
     gw_exchange_drop(exchange, false);
     about.client_stream = gw_conn_detach(conn, &about.client_bytes);
     gw_tunnel_open(worker, &about);
@@ -351,6 +355,26 @@ static void on_backend_end(struct gw_exchange *exchange, bool is_eof)
     bad_response(exchange, has_begun ? "cut short" : "no response");
 }
 
+/* The client takes all it is given, but the backend gives no more. */
+static void on_stall(struct gw_timer *timer)
+{
+    struct gw_exchange *exchange =
+        GW_CONTAINER(timer, struct gw_exchange, timer);
+    gw_count(&exchange->worker->metrics.limited_response_timeout);
+    bad_response(exchange, "stalled");
+}
+
+static void watch_response(struct gw_exchange *exchange)
+{
+    if (exchange->state != GW_EXCHANGE_RELAY)
+        return;
+    if (is_blocked(exchange))
+        gw_timer_stop(&exchange->worker->wheel, &exchange->timer);
+    else
+        gw_worker_timer(exchange->worker, &exchange->timer,
+                        gw_exchange_response_timeout(exchange), on_stall);
+}
+
 void gw_exchange_pump(struct gw_exchange *exchange)
 {
     struct gw_worker *worker = exchange->worker;
@@ -375,6 +399,7 @@ void gw_exchange_pump(struct gw_exchange *exchange)
     }
     if (!is_blocked(exchange) && exchange->up->stream->is_readable)
         gw_stream_again(exchange->up->stream);
+    watch_response(exchange);
     if (exchange->decoder.is_done)
         gw_conn_watch_writing(conn);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request to its backend: the route, the connection, the sending. */
+#include "gateway/accounts.h"
 #include "gateway/exchange.h"
 #include "gateway/log.h"
 
@@ -97,7 +98,7 @@ struct gw_lookup_about gw_exchange_about(const struct gw_exchange *exchange)
         .sid = &exchange->query.sid,
         .path = gw_exchange_place(exchange, exchange->places.path),
         .host = gw_exchange_place(exchange, exchange->places.host),
-        .peer = &exchange->conn->peer,
+        .peer = &exchange->peer,
     };
 }
 
@@ -111,14 +112,39 @@ static void find(struct gw_exchange *exchange, gw_lookup_fn done,
     gw_affinity_find(exchange->worker, &exchange->lookup, &about, may_recover);
 }
 
+/* Whether this address may have one more; else it has been answered. */
+static bool may_open_session(struct gw_exchange *exchange)
+{
+    struct gw_worker *worker = exchange->worker;
+    unsigned retry_s = 0;
+    switch (gw_accounts_handshake(worker->server->accounts, &exchange->peer,
+                                  worker->now_ms, &retry_s)) {
+    case GW_ACCOUNT_OK:
+        return true;
+    case GW_ACCOUNT_RATE:
+        gw_count(&worker->metrics.limited_handshake_rate);
+        break;
+    case GW_ACCOUNT_SESSIONS:
+        gw_count(&worker->metrics.limited_address_sessions);
+        break;
+    }
+    gw_exchange_fail_busy(exchange, retry_s);
+    return false;
+}
+
 void gw_exchange_route(struct gw_exchange *exchange)
 {
-    struct gw_own_reply reply = {.status = 200};
+    struct gw_own_reply reply = {.status = 200,
+                                 .says_ok = exchange->route != GW_ROUTE_LOCAL};
     switch (exchange->route) {
     case GW_ROUTE_LOCAL:
-        reply.closes = exchange->conn->closes;
-        gw_conn_reply(exchange->conn, &reply);
-        gw_exchange_finish(exchange);
+    case GW_ROUTE_HEALTHZ:
+        gw_exchange_reply(exchange, &reply);
+        return;
+    case GW_ROUTE_READYZ:
+        if (exchange->worker->phase != GW_PHASE_RUNNING)
+            reply.status = 503;
+        gw_exchange_reply(exchange, &reply);
         return;
     case GW_ROUTE_BAD_SID:
         gw_exchange_fail_eio(exchange, EIO_ERROR_BAD_REQUEST);
@@ -132,6 +158,8 @@ void gw_exchange_route(struct gw_exchange *exchange)
             gw_exchange_fail(exchange, 503);
             return;
         }
+        if (!may_open_session(exchange))
+            return;
         gw_count(&exchange->worker->metrics.handshakes);
         if (exchange->query.sid.len > 0)
             find(exchange, on_hinted, false);
@@ -254,10 +282,24 @@ static void on_response_timeout(struct gw_timer *timer)
         GW_CONTAINER(timer, struct gw_exchange, timer);
     gw_log(GW_LOG_WARNING, "response_timeout", "backend",
            exchange->backend->config->id);
+    gw_count(&exchange->worker->metrics.limited_response_timeout);
     gw_exchange_fail(exchange, 504);
 }
 
-static int64_t response_timeout(const struct gw_exchange *exchange)
+/* A shorter time would end sessions that are well. */
+static void warn_of_timeout(const struct gw_exchange *exchange,
+                            int64_t session_ms)
+{
+    struct gw_server *server = exchange->worker->server;
+    if (atomic_exchange(&server->has_warned_timeout, true))
+        return;
+    gw_log(GW_LOG_WARNING, "response_timeout_raised", "backend",
+           exchange->backend->config->id, "configured_ms",
+           gw_num(exchange->worker->config->response_timeout_ms).text,
+           "polls_ms", gw_num(session_ms).text);
+}
+
+int64_t gw_exchange_response_timeout(const struct gw_exchange *exchange)
 {
     int64_t limit = exchange->worker->config->response_timeout_ms;
     if (exchange->route != GW_ROUTE_SESSION)
@@ -267,7 +309,11 @@ static int64_t response_timeout(const struct gw_exchange *exchange)
     if (session == 0)
         session = UNKNOWN_POLL_MS;
     session += POLL_MARGIN_MS;
-    return limit > session ? limit : session;
+    if (limit >= session)
+        return limit;
+    if (limit < session - POLL_MARGIN_MS && session < UNKNOWN_POLL_MS)
+        warn_of_timeout(exchange, session);
+    return session;
 }
 
 bool gw_exchange_may_repeat(const struct gw_exchange *exchange)
@@ -318,7 +364,8 @@ void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head)
     /* The response is awaited from the last piece of the request on. */
     if (exchange->state == GW_EXCHANGE_HEAD)
         gw_worker_timer(exchange->worker, &exchange->timer,
-                        response_timeout(exchange), on_response_timeout);
+                        gw_exchange_response_timeout(exchange),
+                        on_response_timeout);
 }
 
 static void send_request(struct gw_exchange *exchange)

@@ -54,8 +54,7 @@ static void forget_response(struct gw_exchange *exchange)
 {
     struct gw_stream *client = exchange->conn->stream;
     if (client->is_corked)
-        gw_buf_free(&client->out);
-    client->is_corked = false;
+        gw_stream_discard(client);
     gw_buf_free(&exchange->denial);
     memset(&exchange->response, 0, sizeof(exchange->response));
     /* That of a POST has seen the request, which is still the same. */
@@ -151,7 +150,7 @@ static int learn_piece(struct gw_exchange *exchange, struct eio_span piece)
     struct gw_binding binding = {
         .backend = exchange->backend,
         .open = &open,
-        .peer = &exchange->conn->peer,
+        .peer = &exchange->peer,
         .path = gw_exchange_place(exchange, exchange->places.path),
         .host = gw_exchange_place(exchange, exchange->places.host),
         .transport = STORE_TRANSPORT_POLLING,

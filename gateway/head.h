@@ -100,6 +100,7 @@ int gw_head_parse_response(struct eio_span bytes, struct gw_head *head);
 
 /* Helpers shared by the checks; ASCII case-insensitive. */
 bool gw_span_is(struct eio_span span, const char *text);
+bool gw_span_equal(struct eio_span a, struct eio_span b); /* to the case */
 bool gw_span_equal_nocase(struct eio_span a, struct eio_span b);
 
 /* Cuts the next element of a comma-separated list off *list. False at its

@@ -43,15 +43,29 @@ static const struct {
     {NAME("trailer"), GW_FIELD_HOP},
     {NAME("transfer-encoding"), GW_FIELD_TRANSFER_ENCODING},
     {NAME("upgrade"), GW_FIELD_UPGRADE},
-    {NAME("x-real-ip"), GW_FIELD_FORWARDING},
 };
+
+static bool is_forwarding(const char *name, size_t len)
+{
+    return (len > 12 && strncasecmp(name, "x-forwarded-", 12) == 0) ||
+           (len == 9 && strncasecmp(name, "x-real-ip", 9) == 0);
+}
+
+/* Servers that hand fields on as variables take '_' for '-'. */
+static bool is_forwarding_name(struct eio_span name)
+{
+    char plain[16];
+    size_t len = name.len < sizeof(plain) ? name.len : sizeof(plain);
+    for (size_t i = 0; i < len; i++)
+        plain[i] = (char)(name.ptr[i] == '_' ? '-' : name.ptr[i]);
+    return is_forwarding(plain, len);
+}
 
 static enum gw_field_kind kind_of(struct eio_span name)
 {
     size_t count = sizeof(known_fields) / sizeof(known_fields[0]);
     int first = name.len > 0 ? name.ptr[0] | 0x20 : 0;
-    if (first == 'x' && name.len > 12 &&
-        strncasecmp(name.ptr, "x-forwarded-", 12) == 0)
+    if (first == 'x' && is_forwarding_name(name))
         return GW_FIELD_FORWARDING;
     for (size_t i = 0; i < count; i++) {
         if (known_fields[i].len == name.len &&
@@ -66,6 +80,11 @@ bool gw_span_is(struct eio_span span, const char *text)
 {
     return strlen(text) == span.len &&
            strncasecmp(span.ptr, text, span.len) == 0;
+}
+
+bool gw_span_equal(struct eio_span a, struct eio_span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 bool gw_span_equal_nocase(struct eio_span a, struct eio_span b)

@@ -3,22 +3,44 @@
 #include "gateway/grammar.h"
 #include "gateway/head.h"
 
+#include <arpa/inet.h>
 #include <openssl/evp.h>
 #include <strings.h>
 
+/* An IPv6 address in brackets: its length with them, or 0. */
+static size_t bracketed_len(struct eio_span host)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+    const char *end = memchr(host.ptr, ']', host.len);
+    size_t len = end != NULL ? (size_t)(end - host.ptr) : 0;
+    if (len < 2 || len - 1 >= sizeof(text))
+        return 0;
+    memcpy(text, host.ptr + 1, len - 1);
+    text[len - 1] = '\0';
+    return inet_pton(AF_INET6, text, &addr) == 1 ? len + 1 : 0;
+}
+
 /* A Host, or the authority of an absolute target: no user information, no
- * path, nothing that a backend could read as something else. */
+ * path, no escapes, nothing that a backend could read as something else. */
 static bool is_authority(struct eio_span host)
 {
-    static const char allowed[] = "-._~!$&'()*+;=:[]%";
+    static const char allowed[] = "-._~!$&'()*+;=";
+    size_t len = 0;
     if (host.len == 0 || host.len > 255)
         return false;
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-        if (!gw_is_alnum(c) && (c == '\0' || strchr(allowed, c) == NULL))
-            return false;
-    }
-    return true;
+    if (host.ptr[0] == '[')
+        len = bracketed_len(host);
+    else
+        while (len < host.len && host.ptr[len] != '\0' &&
+               (gw_is_alnum(host.ptr[len]) ||
+                strchr(allowed, host.ptr[len]) != NULL))
+            len++;
+    if (len == 0 || len == host.len)
+        return len > 0;
+    struct eio_span port = {host.ptr + len + 1, host.len - len - 1};
+    /* An empty one is legal (RFC 3986 3.2.3). */
+    return host.ptr[len] == ':' && (port.len == 0 || gw_is_port(port));
 }
 
 static bool is_visible(struct eio_span target)

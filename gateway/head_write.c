@@ -2,7 +2,7 @@
 /* Heads written anew, from what was parsed. */
 #include "gateway/head_write.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -52,16 +52,33 @@ static struct gw_place placed(const struct out *out, size_t before, size_t skip,
                              .len = out->is_full ? 0 : (uint32_t)len};
 }
 
-static void put_forwarded(struct out *out, const struct gw_head *head,
-                          const struct gw_peer *peer)
+static void put_peer(struct out *out, const struct gw_peer *peer)
 {
     char address[INET6_ADDRSTRLEN];
     gw_peer_text(peer, address, sizeof(address));
-    put_text(out, "X-Forwarded-For: ");
     put_text(out, address);
-    put_text(out, "\r\nX-Forwarded-Proto: http\r\n");
-    if (head->host.len > 0)
-        put_field(out, eio_span_of("X-Forwarded-Host"), head->host);
+}
+
+/* The client, then the proxies between it and us. */
+static void put_forwarded(struct out *out, const struct gw_head *head,
+                          const struct gw_client *client)
+{
+    struct eio_span host = client->host.len > 0 ? client->host : head->host;
+    if (client->peer.family != AF_UNIX) {
+        put_text(out, "X-Forwarded-For: ");
+        put_peer(out, &client->peer);
+        for (size_t i = 0; i < client->hop_count; i++) {
+            if (client->hops[i].family == AF_UNIX)
+                continue;
+            put(out, ", ", 2);
+            put_peer(out, &client->hops[i]);
+        }
+        put(out, "\r\n", 2);
+    }
+    put_text(out, client->is_tls ? "X-Forwarded-Proto: https\r\n"
+                                 : "X-Forwarded-Proto: http\r\n");
+    if (host.len > 0)
+        put_field(out, eio_span_of("X-Forwarded-Host"), host);
     put_text(out, head->minor == 0 ? "Via: 1.0 sidgate\r\n"
                                    : "Via: 1.1 sidgate\r\n");
 }
@@ -86,9 +103,9 @@ static bool is_passed_up(const struct gw_field *field, bool wants_identity)
     }
 }
 
-size_t gw_request_write(const struct gw_head *head, const struct gw_peer *peer,
-                        bool wants_identity, struct gw_request_places *places,
-                        struct eio_span room)
+size_t gw_request_write(const struct gw_head *head,
+                        const struct gw_client *client, bool wants_identity,
+                        struct gw_request_places *places, struct eio_span room)
 {
     struct out out = {.base = (char *)(uintptr_t)room.ptr, .cap = room.len};
     memset(places, 0, sizeof(*places));
@@ -112,7 +129,7 @@ size_t gw_request_write(const struct gw_head *head, const struct gw_peer *peer,
     }
     if (wants_identity)
         put_text(&out, "Accept-Encoding: identity\r\n");
-    put_forwarded(&out, head, peer);
+    put_forwarded(&out, head, client);
     if (head->is_websocket)
         put_text(&out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
     return out.is_full ? 0 : out.len;
@@ -230,8 +247,12 @@ static const char *reason_of(int status)
     switch (status) {
     case 200:
         return "OK";
+    case 308:
+        return "Permanent Redirect";
     case 400:
         return "Bad Request";
+    case 403:
+        return "Forbidden";
     case 405:
         return "Method Not Allowed";
     case 408:
@@ -242,6 +263,8 @@ static const char *reason_of(int status)
         return "URI Too Long";
     case 426:
         return "Upgrade Required";
+    case 429:
+        return "Too Many Requests";
     case 431:
         return "Request Header Fields Too Large";
     case 500:
@@ -290,10 +313,32 @@ static struct eio_span own_body(const struct gw_own_reply *reply, char *plain,
         return eio_span_of(eio_error_json(reply->error));
     }
     plain[0] = '\0';
+    if (reply->says_ok && reply->status == 200)
+        return eio_span_of("ok\n");
     if (reply->status != 200)
         snprintf(plain, cap, "%d %s\n", reply->status,
                  reason_of(reply->status));
     return eio_span_of(plain);
+}
+
+static void put_location(struct out *out, const struct gw_own_reply *reply)
+{
+    struct eio_span host = reply->host;
+    size_t len = host.len;
+    char port[24];
+    /* Without its port; the colons of a v6 address stand in brackets. */
+    while (len > 0 && host.ptr[len - 1] != ':' && host.ptr[len - 1] != ']')
+        len--;
+    if (len > 0 && host.ptr[len - 1] == ':')
+        host.len = len - 1;
+    put_text(out, "Location: https://");
+    put_span(out, host);
+    if (reply->https_port != 443) {
+        put(out, ":", 1);
+        put(out, port, put_number(port, reply->https_port, 10));
+    }
+    put_span(out, reply->target);
+    put(out, "\r\n", 2);
 }
 
 size_t gw_own_reply_write(const struct gw_own_reply *reply, char *bytes,
@@ -315,7 +360,17 @@ size_t gw_own_reply_write(const struct gw_own_reply *reply, char *bytes,
     if (body.len > 0)
         put_field(&out, eio_span_of("Content-Type"), eio_span_of(type));
     put_text(&out, "Cache-Control: no-store\r\n");
-    if (reply->is_eio || reply->is_close_packet)
+    if (reply->https_port != 0)
+        put_location(&out, reply);
+    if (reply->retry_s > 0) {
+        char seconds[24];
+        put_field(&out, eio_span_of("Retry-After"),
+                  (struct eio_span){seconds,
+                                    put_number(seconds, reply->retry_s, 10)});
+    }
+    /* A page of a forbidden origin is not to read why. */
+    if (reply->status != 403 &&
+        (reply->is_eio || reply->is_close_packet || reply->origin.len > 0))
         put_cors(&out, reply->origin);
     put_date(&out);
     struct gw_reply_form form = {.closes = reply->closes,

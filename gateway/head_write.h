@@ -4,8 +4,8 @@
 #define SIDGATE_GATEWAY_HEAD_WRITE_H
 
 #include "eio/error.h"
+#include "gateway/forwarded.h"
 #include "gateway/head.h"
-#include "gateway/listener.h"
 
 /* Where things stand in a written request, for later use. */
 struct gw_place {
@@ -23,9 +23,9 @@ struct gw_request_places {
  * the empty line: gw_framing_write adds those when the body is known. With
  * wants_identity Accept-Encoding is replaced by `identity`. Returns the
  * length; 0 when it does not fit. */
-size_t gw_request_write(const struct gw_head *head, const struct gw_peer *peer,
-                        bool wants_identity, struct gw_request_places *places,
-                        struct eio_span out);
+size_t gw_request_write(const struct gw_head *head,
+                        const struct gw_client *client, bool wants_identity,
+                        struct gw_request_places *places, struct eio_span out);
 
 struct gw_framing {
     int64_t content_length; /* -1: none */
@@ -54,10 +54,15 @@ struct gw_own_reply {
     int status;
     bool closes;
     bool keeps_alive_1_0;
-    bool is_head;         /* no body, only its length */
-    bool is_eio;          /* an Engine.IO error: `error` gives the body */
-    bool is_upgrade;      /* in answer to a websocket request: text */
-    bool is_close_packet; /* `body` ends a session on polling */
+    bool is_head;           /* no body, only its length */
+    bool is_eio;            /* an Engine.IO error: `error` gives the body */
+    bool is_upgrade;        /* in answer to a websocket request: text */
+    bool is_close_packet;   /* `body` ends a session on polling */
+    bool says_ok;           /* a 200 has the body "ok" */
+    unsigned retry_s;       /* Retry-After; 0: none */
+    uint16_t https_port;    /* a redirect to https on it, to... */
+    struct eio_span host;   /* ...this authority, whose port does not count, */
+    struct eio_span target; /* and this target */
     struct eio_span body;
     enum eio_error error;
     struct eio_span origin; /* for CORS; may be empty */

@@ -4,8 +4,12 @@
 #include "gateway/listener.h"
 #include "gateway/log.h"
 #include "gateway/options.h"
+#include "gateway/privileges.h"
+#include "gateway/seccomp.h"
 #include "gateway/server.h"
 #include "gateway/shared.h"
+#include "gateway/tls.h"
+#include "gateway/unix_socket.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +27,7 @@ struct control {
     uv_timer_t timer; /* the next step of a shutdown */
     struct gw_server *server;
     struct gw_admin *admin;
+    struct gw_privileges privileges; /* to run with */
     int64_t deadline_ms;
 };
 
@@ -84,12 +89,20 @@ static void on_signal(uv_signal_t *handle, int number)
                    control->server->config.shutdown_delay_ms, 0);
 }
 
-/* Its default would end the process, and with it every tunnel. */
+/* Certificates are read again. Its default would end the process, and with it
+ * every tunnel. */
 static void on_hangup(uv_signal_t *handle, int number)
 {
-    (void)handle;
+    const struct control *control = handle->data;
+    char error[GW_TLS_ERROR_MAX] = "";
     (void)number;
-    gw_log(GW_LOG_WARNING, "reload_unsupported", "signal", "SIGHUP");
+    if (control->server->tls == NULL)
+        gw_log(GW_LOG_WARNING, "reload_unsupported", "signal", "SIGHUP");
+    else if (gw_tls_reload(control->server->tls, error))
+        gw_log(GW_LOG_INFO, "tls_reloaded", "signal", "SIGHUP");
+    else
+        gw_log(GW_LOG_ERROR, "tls_reload_failed", "signal", "SIGHUP", "error",
+               error);
 }
 
 static bool is_ready(void *arg)
@@ -104,10 +117,15 @@ static char *metrics(void *arg, size_t *len)
     return gw_server_metrics(control->server, len);
 }
 
-/* "host:port" of an address whose port the kernel may have chosen. */
+/* "host:port" of an address whose port the kernel may have chosen, or
+ * "unix:/path". */
 static void bound_text(const struct gw_address *address, int port, char *out,
                        size_t cap)
 {
+    if (gw_unix_is(address)) {
+        snprintf(out, cap, "%s", address->text);
+        return;
+    }
     const char *colon = strrchr(address->text, ':');
     int len = colon != NULL ? (int)(colon - address->text)
                             : (int)strlen(address->text);
@@ -119,15 +137,15 @@ static void say_ready(const struct control *control)
     const struct gw_server *server = control->server;
     char listen[GW_ADDRESS_MAX + 8];
     char admin[GW_ADDRESS_MAX + 8] = "off";
-    bound_text(&server->config.listen[0], gw_server_port(server, 0), listen,
-               sizeof(listen));
+    bound_text(&server->config.listen[0].address, gw_server_port(server, 0),
+               listen, sizeof(listen));
     if (control->admin != NULL)
         bound_text(&server->config.admin, gw_admin_port(control->admin), admin,
                    sizeof(admin));
     for (size_t i = 1; i < server->config.listen_count; i++) {
         char more[GW_ADDRESS_MAX + 8];
-        bound_text(&server->config.listen[i], gw_server_port(server, i), more,
-                   sizeof(more));
+        bound_text(&server->config.listen[i].address, gw_server_port(server, i),
+                   more, sizeof(more));
         gw_log(GW_LOG_INFO, "listening", "address", more);
     }
     /* Whoever started it waits for this line, whatever the log level. */
@@ -145,6 +163,7 @@ static void start_control(struct control *control)
     uv_timer_init(&control->loop, &control->timer);
     control->term.data = control;
     control->interrupt.data = control;
+    control->hangup.data = control;
     control->timer.data = control;
     uv_signal_start(&control->term, on_signal, SIGTERM);
     uv_signal_start(&control->interrupt, on_signal, SIGINT);
@@ -162,23 +181,48 @@ static void stop_control(struct control *control)
     uv_loop_close(&control->loop);
 }
 
+static bool open_admin(struct control *control, char error[256])
+{
+    const struct gw_config *config = &control->server->config;
+    const struct gw_admin_hooks hooks = {
+        .is_ready = is_ready, .metrics = metrics, .arg = control};
+    if (config->admin.addr_len == 0)
+        return true;
+    control->admin = gw_admin_open(&control->loop, &config->admin,
+                                   config->admin_token, &hooks, error);
+    return control->admin != NULL;
+}
+
+static bool give_file(const struct control *control,
+                      const struct gw_address *address, char error[256])
+{
+    return !gw_unix_is(address) ||
+           gw_privileges_give(&control->privileges, gw_unix_path(address),
+                              error);
+}
+
+/* Everything is open: what follows needs no rights. */
+static bool give_up_rights(const struct control *control, char error[256])
+{
+    const struct gw_config *config = &control->server->config;
+    if (!give_file(control, &config->admin, error))
+        return false;
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (!give_file(control, &config->listen[i].address, error))
+            return false;
+    return gw_privileges_drop(&control->privileges, error) &&
+           (!config->seccomp || gw_seccomp_apply(error));
+}
+
 static int serve(struct control *control)
 {
     char error[256] = "";
     int status = 1;
     start_control(control);
-    struct gw_config *config = &control->server->config;
-    if (config->admin.addr_len > 0) {
-        struct gw_admin_hooks hooks = {
-            .is_ready = is_ready, .metrics = metrics, .arg = control};
-        control->admin =
-            gw_admin_open(&control->loop, &config->admin, &hooks, error);
-        if (control->admin == NULL) {
-            fail(error);
-            goto stop;
-        }
-    }
-    if (!gw_server_start(control->server, error)) {
+    if (!open_admin(control, error) ||
+        !gw_server_open(control->server, error) ||
+        !give_up_rights(control, error) ||
+        !gw_server_run(control->server, error)) {
         fail(error);
         goto stop;
     }
@@ -201,10 +245,13 @@ stop:
 static int run(const struct gw_config *config)
 {
     static struct control control;
-    char error[256] = "";
+    char error[GW_PRIVILEGES_ERROR_MAX] = "";
     gw_log_setup(config->log_level, config->log_format);
+    gw_privileges_none_new();
     raise_limits();
     signal(SIGPIPE, SIG_IGN);
+    if (!gw_privileges_find(config->user, &control.privileges, error))
+        return fail(error);
     if (uv_loop_init(&control.loop) != 0)
         return fail("cannot start the event loop");
     control.server = gw_server_new(config, error);
@@ -213,6 +260,21 @@ static int run(const struct gw_config *config)
     int status = serve(&control);
     gw_server_free(control.server);
     return status;
+}
+
+/* What only reading the files can tell. */
+static int check(const struct gw_config *config)
+{
+    struct gw_tls *tls = NULL;
+    char error[GW_TLS_ERROR_MAX] = "";
+    gw_log_setup(config->log_level, config->log_format);
+    if (!gw_tls_new(config, &tls, error)) {
+        fail(error);
+        return 2;
+    }
+    gw_tls_free(tls);
+    puts("configuration ok");
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -228,8 +290,7 @@ int main(int argc, char **argv)
     case GW_ACTION_RUN:
         return run(&config);
     case GW_ACTION_CHECK:
-        puts("configuration ok");
-        return 0;
+        return check(&config);
     case GW_ACTION_PRINT_CONFIG:
         gw_options_print(&config, stdout);
         return 0;

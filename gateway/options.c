@@ -66,12 +66,6 @@ const struct gw_option *gw_option_find(const char *name, char separator)
     return NULL;
 }
 
-bool gw_option_repeats(const struct gw_option *option)
-{
-    return option->kind == GW_KIND_LISTEN || option->kind == GW_KIND_BACKEND ||
-           option->kind == GW_KIND_PATH || option->kind == GW_KIND_SOURCE;
-}
-
 void gw_option_environment(const struct gw_option *option, char out[64])
 {
     snprintf(out, 64, "SIDGATE_%s", option->name);

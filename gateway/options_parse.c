@@ -2,7 +2,6 @@
 /* One value's text, into its field. */
 #include "gateway/options_parse.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>
@@ -42,8 +41,7 @@ void gw_quantity_text(enum gw_option_kind kind, uint64_t value, char out[32])
                  unit->name);
 }
 
-/* Digits up to a byte that is none; false where there are none or too many. */
-static bool parse_digits(const char **text, uint64_t *out)
+bool gw_option_digits(const char **text, uint64_t *out)
 {
     const char *at = *text;
     uint64_t value = 0;
@@ -65,7 +63,7 @@ static bool parse_quantity(enum gw_option_kind kind, const char *text,
 {
     const struct unit *unit = units_of(kind);
 
-    if (!parse_digits(&text, out))
+    if (!gw_option_digits(&text, out))
         return false;
     while (unit->name != NULL && strcasecmp(unit->name, text) != 0)
         unit++;
@@ -194,7 +192,7 @@ static int set_store(struct gw_reader *reader, const struct gw_option *option,
     return 0;
 }
 
-static bool has_only(const char *text, size_t len, const char *others)
+bool gw_option_has_only(const char *text, size_t len, const char *others)
 {
     for (size_t i = 0; i < len; i++)
         if (!isalnum((unsigned char)text[i]) && strchr(others, text[i]) == NULL)
@@ -208,7 +206,8 @@ static int set_word(struct gw_reader *reader, const struct gw_option *option,
 {
     size_t len = strlen(text);
 
-    if (len == 0 || len >= option->width || !has_only(text, len, others))
+    if (len == 0 || len >= option->width ||
+        !gw_option_has_only(text, len, others))
         return gw_option_fail(reader, option,
                               "%.80s is not 1 to %zu letters, digits, %s", text,
                               option->width - 1, words);
@@ -229,7 +228,32 @@ static int set_prefix(struct gw_reader *reader, const struct gw_option *option,
                     "'.', '_', '-', ':', '{' or '}'");
 }
 
+int gw_option_check_file(struct gw_reader *reader,
+                         const struct gw_option *option, const char *name,
+                         size_t size)
+{
+    size_t len = strlen(name);
+
+    if (len >= size)
+        return gw_option_fail(reader, option, "%.40s... is over %zu bytes",
+                              name, size - 1);
+    for (size_t i = 0; i < len; i++)
+        if (iscntrl((unsigned char)name[i]))
+            return gw_option_fail(reader, option,
+                                  "%s holds a control character", name);
+    return 0;
+}
+
 static int set_file(struct gw_reader *reader, const struct gw_option *option,
+                    const char *text)
+{
+    if (gw_option_check_file(reader, option, text, option->width) != 0)
+        return -1;
+    memcpy(field_of(reader, option), text, strlen(text) + 1);
+    return 0;
+}
+
+static int set_text(struct gw_reader *reader, const struct gw_option *option,
                     const char *text)
 {
     size_t len = strlen(text);
@@ -238,210 +262,114 @@ static int set_file(struct gw_reader *reader, const struct gw_option *option,
         return gw_option_fail(reader, option, "%.40s... is over %zu bytes",
                               text, option->width - 1);
     for (size_t i = 0; i < len; i++)
-        if (iscntrl((unsigned char)text[i]))
+        if (text[i] < ' ' || text[i] > '~')
             return gw_option_fail(reader, option,
-                                  "%s holds a control character", text);
+                                  "%.200s is not printable ASCII", text);
     memcpy(field_of(reader, option), text, len + 1);
     return 0;
 }
 
-/* A host name, an IPv4 address or, bracketed or not, an IPv6 address. */
-static int check_host(struct gw_reader *reader, const struct gw_option *option,
-                      const char *host, size_t len)
+/* Which of the parts this word is, its value cut off; NULL for none. */
+static struct gw_part *find_part(struct gw_part *parts, char *word)
 {
-    char inner[INET6_ADDRSTRLEN];
-    struct in6_addr addr;
+    char *value = strchr(word, '=');
 
-    if (len == 0)
-        return gw_option_fail(reader, option, "the host is missing");
-    if (host[0] != '[') {
-        if (!has_only(host, len, "._-"))
-            return gw_option_fail(reader, option,
-                                  "%.*s is not a host name or address "
-                                  "(IPv6 stands in brackets)",
-                                  (int)len, host);
-        return 0;
-    }
-    if (len - 2 < sizeof(inner)) {
-        memcpy(inner, host + 1, len - 2);
-        inner[len - 2] = '\0';
-        if (inet_pton(AF_INET6, inner, &addr) == 1)
-            return 0;
-    }
-    return gw_option_fail(reader, option, "%.*s is not an IPv6 address",
-                          (int)len, host);
+    if (value != NULL)
+        *value++ = '\0';
+    while (parts->name != NULL && strcmp(parts->name, word) != 0)
+        parts++;
+    if (parts->name == NULL)
+        return NULL;
+    if (!parts->is_given)
+        parts->value = value;
+    return parts;
 }
 
-/* Checks the form of host:port and keeps its text; options_check.c resolves
- * it. */
-static int parse_address(struct gw_reader *reader,
-                         const struct gw_option *option, const char *text,
-                         struct gw_address *out)
+int gw_option_split(struct gw_reader *reader, const struct gw_option *option,
+                    const char *text, char copy[GW_OPTION_TEXT_MAX],
+                    struct gw_part *parts)
 {
-    const char *colon = strrchr(text, ':');
-    const char *end;
-    uint64_t port;
-
-    if (strlen(text) >= sizeof(out->text))
-        return gw_option_fail(reader, option, "%.40s... is too long", text);
-    end = text[0] == '[' ? strchr(text, ']') : NULL;
-    if (text[0] == '[' && (end == NULL || end[1] != ':'))
-        return gw_option_fail(reader, option, "%s is not [address]:port", text);
-    if (colon == NULL || (end != NULL && colon != end + 1))
-        return gw_option_fail(reader, option, "%s is not host:port", text);
-    if (check_host(reader, option, text, (size_t)(colon - text)) != 0)
-        return -1;
-    end = colon + 1;
-    if (!parse_digits(&end, &port) || *end != '\0' || port < option->min ||
-        port > option->max)
-        return gw_option_fail(
-            reader, option, "%s: the port is not between %llu and %llu", text,
-            (unsigned long long)option->min, (unsigned long long)option->max);
-    memcpy(out->text, text, strlen(text) + 1);
-    return 0;
-}
-
-static int set_listen(struct gw_reader *reader, const struct gw_option *option,
-                      const char *text)
-{
-    struct gw_config *config = reader->config;
-
-    if (config->listen_count == GW_LISTEN_COUNT_MAX)
-        return gw_option_fail(reader, option, "more than %d are given",
-                              GW_LISTEN_COUNT_MAX);
-    if (parse_address(reader, option, text,
-                      &config->listen[config->listen_count]) != 0)
-        return -1;
-    config->listen_count++;
-    return 0;
-}
-
-static int set_admin(struct gw_reader *reader, const struct gw_option *option,
-                     const char *text)
-{
-    if (strcmp(text, "off") == 0) {
-        memset(&reader->config->admin, 0, sizeof(reader->config->admin));
-        return 0;
-    }
-    return parse_address(reader, option, text, &reader->config->admin);
-}
-
-/* Cuts ",weight=N" off the end of text. */
-static int take_weight(struct gw_reader *reader, const struct gw_option *option,
-                       char *text, uint32_t *weight)
-{
-    char *comma = strchr(text, ',');
-    uint64_t value;
-    const char *at;
-
-    *weight = 1;
-    if (comma == NULL)
-        return 0;
-    if (strncmp(comma, ",weight=", 8) != 0)
-        return gw_option_fail(
-            reader, option, "%s: only ,weight=N may follow the address", text);
-    at = comma + 8;
-    if (!parse_digits(&at, &value) || *at != '\0' || value < 1 || value > 256)
-        return gw_option_fail(reader, option,
-                              "%s: the weight is not between 1 and 256", text);
-    *weight = (uint32_t)value;
-    *comma = '\0';
-    return 0;
-}
-
-static int set_backend(struct gw_reader *reader, const struct gw_option *option,
-                       const char *text)
-{
-    struct gw_config *config = reader->config;
-    struct gw_backend_config *backend;
-    char copy[GW_BACKEND_ID_MAX + GW_ADDRESS_MAX + 16];
-    char *address = copy;
     size_t len = strlen(text);
-    size_t id_len;
+    char *rest = copy;
+    char *word;
 
-    if (config->backend_count == GW_BACKEND_COUNT_MAX)
-        return gw_option_fail(reader, option, "more than %d are given",
-                              GW_BACKEND_COUNT_MAX);
-    if (len >= sizeof(copy))
+    if (len >= GW_OPTION_TEXT_MAX)
         return gw_option_fail(reader, option, "%.40s... is too long", text);
     memcpy(copy, text, len + 1);
-    backend = &config->backends[config->backend_count];
-    if (take_weight(reader, option, copy, &backend->weight) != 0)
-        return -1;
-    id_len = strcspn(copy, "=");
-    if (copy[id_len] == '=')
-        address = copy + id_len + 1;
-    if (parse_address(reader, option, address, &backend->address) != 0)
-        return -1;
-    if (id_len == 0 || id_len >= sizeof(backend->id) ||
-        !has_only(copy, id_len, "._:[]-"))
-        return gw_option_fail(reader, option,
-                              "%.*s: the id is not 1 to %d letters, digits, "
-                              "'.', '_', ':', '[', ']' or '-'",
-                              (int)id_len, copy, GW_BACKEND_ID_MAX - 1);
-    memcpy(backend->id, copy, id_len);
-    backend->id[id_len] = '\0';
-    config->backend_count++;
+    strsep(&rest, ",");
+    while ((word = strsep(&rest, ",")) != NULL) {
+        struct gw_part *part = find_part(parts, word);
+
+        if (part == NULL)
+            return gw_option_fail(reader, option,
+                                  "%.150s: %.40s is no part of %s", text, word,
+                                  option->argument);
+        if (part->is_given)
+            return gw_option_fail(reader, option, "%.150s: %s is given twice",
+                                  text, word);
+        part->is_given = true;
+        if (part->takes == GW_PART_FLAG && part->value != NULL)
+            return gw_option_fail(reader, option, "%.150s: %s takes no value",
+                                  text, word);
+        if (part->takes == GW_PART_VALUE &&
+            (part->value == NULL || *part->value == '\0'))
+            return gw_option_fail(reader, option, "%.150s: %s needs a value",
+                                  text, word);
+    }
     return 0;
 }
 
-static int set_path(struct gw_reader *reader, const struct gw_option *option,
-                    const char *text)
-{
-    struct gw_config *config = reader->config;
-    size_t len = strlen(text);
+enum { LIST_FIRST = GW_KIND_LISTEN, LIST_LAST = GW_KIND_CERTIFICATE };
 
-    if (config->path_count == GW_PATH_COUNT_MAX)
-        return gw_option_fail(reader, option, "more than %d are given",
-                              GW_PATH_COUNT_MAX);
-    if (len >= GW_PATH_MAX)
-        return gw_option_fail(reader, option, "%.40s... is over %d bytes", text,
-                              GW_PATH_MAX - 1);
-    if (text[0] != '/')
-        return gw_option_fail(reader, option, "%s does not start with /", text);
-    for (size_t i = 0; i < len; i++)
-        if (!isgraph((unsigned char)text[i]) || text[i] == '?' ||
-            text[i] == '#')
-            return gw_option_fail(
-                reader, option, "%s holds a character that no path has", text);
-    memcpy(config->paths[config->path_count++], text, len + 1);
-    return 0;
+static const struct list {
+    size_t offset; /* of the count in gw_config */
+    size_t max;
+} lists[] = {
+#define LIST(kind, count, max)                                                 \
+    [GW_KIND_##kind] = {offsetof(struct gw_config, count), (max)}
+    LIST(LISTEN, listen_count, GW_LISTEN_COUNT_MAX),
+    LIST(BACKEND, backend_count, GW_BACKEND_COUNT_MAX),
+    LIST(PATH, path_count, GW_PATH_COUNT_MAX),
+    LIST(SOURCE, source_count, GW_SOURCE_COUNT_MAX),
+    LIST(NET, trusted_count, GW_TRUSTED_COUNT_MAX),
+    LIST(ORIGIN, origin_count, GW_ORIGIN_COUNT_MAX),
+    LIST(CERTIFICATE, certificate_count, GW_CERTIFICATE_COUNT_MAX),
+#undef LIST
+};
+
+static size_t *count_of(struct gw_config *config,
+                        const struct gw_option *option)
+{
+    return (void *)((char *)config + lists[option->kind].offset);
 }
 
-static int set_source(struct gw_reader *reader, const struct gw_option *option,
-                      const char *text)
+size_t gw_option_length(const struct gw_option *option,
+                        const struct gw_config *config)
 {
-    struct gw_config *config = reader->config;
-    struct in6_addr addr;
-    size_t len = strlen(text);
+    const char *at = (const char *)config + lists[option->kind].offset;
+    size_t count;
 
-    if (config->source_count == GW_SOURCE_COUNT_MAX)
-        return gw_option_fail(reader, option, "more than %d are given",
-                              GW_SOURCE_COUNT_MAX);
-    if (len >= GW_ADDRESS_MAX)
-        return gw_option_fail(reader, option, "%.40s... is too long", text);
-    if (text[0] == '[' && text[len - 1] != ']')
-        return gw_option_fail(reader, option, "%s is not an address", text);
-    if (inet_pton(AF_INET6, text, &addr) != 1 &&
-        check_host(reader, option, text, len) != 0)
-        return -1;
-    memcpy(config->sources[config->source_count++].text, text, len + 1);
-    return 0;
+    memcpy(&count, at, sizeof(count));
+    return count + (option->kind == GW_KIND_NET && config->trusts_unix);
+}
+
+bool gw_option_repeats(const struct gw_option *option)
+{
+    return (int)option->kind >= (int)LIST_FIRST &&
+           (int)option->kind <= (int)LIST_LAST;
 }
 
 int gw_option_begin(struct gw_reader *reader, const struct gw_option *option)
 {
     enum gw_origin *given = &reader->given[option - gw_option_table];
-    struct gw_config *config = reader->config;
 
     if (*given == reader->origin && reader->origin != GW_ORIGIN_DEFAULT &&
         !gw_option_repeats(option))
         return gw_option_fail(reader, option, "given more than once");
-    if (*given != reader->origin) {
-        config->listen_count *= option->kind != GW_KIND_LISTEN;
-        config->backend_count *= option->kind != GW_KIND_BACKEND;
-        config->path_count *= option->kind != GW_KIND_PATH;
-        config->source_count *= option->kind != GW_KIND_SOURCE;
+    if (*given != reader->origin && gw_option_repeats(option)) {
+        *count_of(reader->config, option) = 0;
+        if (option->kind == GW_KIND_NET)
+            reader->config->trusts_unix = false;
     }
     *given = reader->origin;
     return 0;
@@ -453,14 +381,31 @@ int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
     typedef int (*set_fn)(struct gw_reader *, const struct gw_option *,
                           const char *);
     static const set_fn setters[] = {
-        [GW_KIND_LISTEN] = set_listen, [GW_KIND_BACKEND] = set_backend,
-        [GW_KIND_PATH] = set_path,     [GW_KIND_SOURCE] = set_source,
-        [GW_KIND_ADMIN] = set_admin,   [GW_KIND_STORE] = set_store,
-        [GW_KIND_NAME] = set_name,     [GW_KIND_CHOICE] = set_choice,
-        [GW_KIND_SWITCH] = set_switch, [GW_KIND_COUNT] = set_quantity,
-        [GW_KIND_SIZE] = set_quantity, [GW_KIND_TIME] = set_quantity,
-        [GW_KIND_PREFIX] = set_prefix, [GW_KIND_FILE] = set_file,
+        [GW_KIND_LISTEN] = gw_option_set_listen,
+        [GW_KIND_BACKEND] = gw_option_set_backend,
+        [GW_KIND_PATH] = gw_option_set_path,
+        [GW_KIND_SOURCE] = gw_option_set_source,
+        [GW_KIND_NET] = gw_option_set_net,
+        [GW_KIND_ORIGIN] = gw_option_set_origin,
+        [GW_KIND_CERTIFICATE] = gw_option_set_certificate,
+        [GW_KIND_ADMIN] = gw_option_set_admin,
+        [GW_KIND_PAIR] = gw_option_set_pair,
+        [GW_KIND_USER] = gw_option_set_user,
+        [GW_KIND_TEXT] = set_text,
+        [GW_KIND_STORE] = set_store,
+        [GW_KIND_NAME] = set_name,
+        [GW_KIND_CHOICE] = set_choice,
+        [GW_KIND_SWITCH] = set_switch,
+        [GW_KIND_COUNT] = set_quantity,
+        [GW_KIND_SIZE] = set_quantity,
+        [GW_KIND_TIME] = set_quantity,
+        [GW_KIND_PREFIX] = set_prefix,
+        [GW_KIND_FILE] = set_file,
     };
 
+    if (gw_option_repeats(option) &&
+        *count_of(reader->config, option) == lists[option->kind].max)
+        return gw_option_fail(reader, option, "more than %zu are given",
+                              lists[option->kind].max);
     return setters[option->kind](reader, option, text);
 }

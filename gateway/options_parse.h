@@ -8,12 +8,20 @@
 #include <sys/types.h>
 
 enum gw_option_kind {
-    GW_KIND_GROUP,   /* a heading in lists */
-    GW_KIND_LISTEN,  /* repeats; host:port */
-    GW_KIND_BACKEND, /* repeats; [id=]host:port[,weight=N] */
-    GW_KIND_PATH,    /* repeats; starts with '/' */
-    GW_KIND_SOURCE,  /* repeats; host */
-    GW_KIND_ADMIN,   /* host:port or off */
+    GW_KIND_GROUP, /* a heading in lists */
+    /* Those that repeat. */
+    GW_KIND_LISTEN,  /* host:port or unix:/path, and parts */
+    GW_KIND_BACKEND, /* [id=]host:port, and parts */
+    GW_KIND_PATH,    /* starts with '/' */
+    GW_KIND_SOURCE,  /* host */
+    GW_KIND_NET,     /* address[/bits] or unix */
+    GW_KIND_ORIGIN,
+    GW_KIND_CERTIFICATE, /* file, and parts */
+    /* All others are given once. */
+    GW_KIND_ADMIN, /* host:port, unix:/path or off */
+    GW_KIND_PAIR,  /* file[,key=file]; "" for none */
+    GW_KIND_USER,  /* name[:group]; "" for none */
+    GW_KIND_TEXT,  /* printable ASCII */
     GW_KIND_STORE,
     GW_KIND_NAME,
     GW_KIND_PREFIX, /* of keys */
@@ -51,7 +59,12 @@ enum gw_origin {
     GW_ORIGIN_FLAG,
 };
 
-enum { GW_OPTION_COUNT_MAX = 64 };
+enum {
+    GW_OPTION_COUNT_MAX = 96,
+    GW_OPTION_TEXT_MAX = 1024, /* a value with parts, with NUL */
+    GW_UNIX_MODE = 0660,       /* of a unix socket where none is given */
+    GW_HTTPS_PORT = 443,       /* that redirects name where none is given */
+};
 
 struct gw_reader {
     struct gw_config *config;
@@ -66,6 +79,10 @@ struct gw_reader {
 const struct gw_option *gw_option_find(const char *name, char separator);
 
 bool gw_option_repeats(const struct gw_option *option);
+
+/* How many values a list has. */
+size_t gw_option_length(const struct gw_option *option,
+                        const struct gw_config *config);
 
 /* SIDGATE_ and the name in capitals. */
 void gw_option_environment(const struct gw_option *option, char out[64]);
@@ -86,6 +103,65 @@ int gw_option_begin(struct gw_reader *reader, const struct gw_option *option);
 int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
                   const char *text);
 
+/* Setters of options_address.c and options_edge.c. */
+int gw_option_set_listen(struct gw_reader *reader,
+                         const struct gw_option *option, const char *text);
+int gw_option_set_backend(struct gw_reader *reader,
+                          const struct gw_option *option, const char *text);
+int gw_option_set_path(struct gw_reader *reader, const struct gw_option *option,
+                       const char *text);
+int gw_option_set_source(struct gw_reader *reader,
+                         const struct gw_option *option, const char *text);
+int gw_option_set_admin(struct gw_reader *reader,
+                        const struct gw_option *option, const char *text);
+int gw_option_set_net(struct gw_reader *reader, const struct gw_option *option,
+                      const char *text);
+int gw_option_set_origin(struct gw_reader *reader,
+                         const struct gw_option *option, const char *text);
+int gw_option_set_certificate(struct gw_reader *reader,
+                              const struct gw_option *option, const char *text);
+int gw_option_set_pair(struct gw_reader *reader, const struct gw_option *option,
+                       const char *text);
+int gw_option_set_user(struct gw_reader *reader, const struct gw_option *option,
+                       const char *text);
+
+/* What may stand behind a value's first comma: ",name" or ",name=value". */
+struct gw_part {
+    const char *name; /* NULL ends a table */
+    enum {
+        GW_PART_FLAG,  /* no value */
+        GW_PART_VALUE, /* a value that is not empty */
+        GW_PART_EITHER,
+    } takes;
+    bool is_given;
+    const char *value; /* in the copy; NULL for none */
+};
+
+/* Copies the text, cuts the copy at its commas, so that what stands before the
+ * first one is left, and fills the table with the rest. Returns 0 or -1. */
+int gw_option_split(struct gw_reader *reader, const struct gw_option *option,
+                    const char *text, char copy[GW_OPTION_TEXT_MAX],
+                    struct gw_part *parts);
+
+/* A file's name: shorter than `size`, no control characters. 0 or -1. */
+int gw_option_check_file(struct gw_reader *reader,
+                         const struct gw_option *option, const char *name,
+                         size_t size);
+
+/* Digits up to a byte that is none, which *text is moved to; false where there
+ * are none or too many. */
+bool gw_option_digits(const char **text, uint64_t *out);
+
+/* Nothing but ASCII letters, digits and `others`? */
+bool gw_option_has_only(const char *text, size_t len, const char *others);
+
+/* "unix:/path"? */
+bool gw_address_is_unix(const struct gw_address *address);
+
+/* The host of an address that has a port or none, without brackets. */
+void gw_address_host(const struct gw_address *address,
+                     char out[GW_ADDRESS_MAX]);
+
 /* Reads a whole file's text, which is changed in doing so; text[len] is NUL.
  * Returns 0 or -1. */
 int gw_options_json(struct gw_reader *reader, char *text, size_t len);
@@ -98,6 +174,12 @@ ssize_t gw_options_read_all(int fd, char *text, size_t size);
 /* Resolves all addresses, reads the files that hold secrets and checks what
  * several options say together. Returns 0 or -1. */
 int gw_options_check(struct gw_reader *reader);
+int gw_options_read_secrets(struct gw_reader *reader);
+
+/* The option that a failed check is about. From now on it is called as where
+ * its value came from calls it. */
+const struct gw_option *gw_option_blame(struct gw_reader *reader,
+                                        const char *name);
 
 /* The number that a COUNT, SIZE or TIME field holds, and it as text in the
  * largest unit that divides it. */

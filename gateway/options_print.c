@@ -2,6 +2,7 @@
 /* The option table as help, as manual page and as configuration file. */
 #include "gateway/options_parse.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 enum { HELP_INDENT = 8, LINE_WIDTH = 78 };
@@ -37,7 +38,9 @@ static bool is_on(const struct gw_option *option)
            strcmp(option->initial, "true") == 0;
 }
 
-/* "(10ms to 1h, default 10s)" or nothing. */
+enum { DEFAULT_WIDTH = 60 };
+
+/* "10ms to 1h, default 10s" or nothing. */
 static void facts(const struct gw_option *option, char *out, size_t size)
 {
     char low[32];
@@ -50,6 +53,8 @@ static void facts(const struct gw_option *option, char *out, size_t size)
         gw_quantity_text(option->kind, option->max, high);
         snprintf(out, size, "%s to %s%s%s", low, high,
                  *option->initial == '\0' ? "" : ", default ", option->initial);
+    } else if (strlen(option->initial) > DEFAULT_WIDTH) {
+        snprintf(out, size, "default: see --print-config");
     } else if (*option->initial != '\0') {
         snprintf(out, size, "default %s", option->initial);
     }
@@ -144,51 +149,114 @@ static void print_string(FILE *out, const char *text)
     fputc('"', out);
 }
 
+static void listen_text(const struct gw_listen_config *listen, char *out,
+                        size_t size)
+{
+    char redirect[24] = "";
+    char mode[24] = "";
+
+    if (listen->redirects)
+        snprintf(redirect, sizeof(redirect), ",redirect");
+    if (listen->redirects && listen->https_port != GW_HTTPS_PORT)
+        snprintf(redirect, sizeof(redirect), ",redirect=%u",
+                 (unsigned)listen->https_port);
+    if (gw_address_is_unix(&listen->address) &&
+        listen->unix_mode != GW_UNIX_MODE)
+        snprintf(mode, sizeof(mode), ",mode=%04o", listen->unix_mode);
+    snprintf(out, size, "%s%s%s%s%s", listen->address.text,
+             listen->is_tls ? ",tls" : "", listen->has_proxy ? ",proxy" : "",
+             redirect, mode);
+}
+
 static void backend_text(const struct gw_backend_config *backend, char *out,
                          size_t size)
 {
     bool has_id = strcmp(backend->id, backend->address.text) != 0;
+    char host[GW_ADDRESS_MAX];
+    bool has_name;
     char weight[24] = "";
 
+    gw_address_host(&backend->address, host);
+    has_name = backend->is_tls && strcmp(backend->tls_name, host) != 0;
     if (backend->weight != 1)
         snprintf(weight, sizeof(weight), ",weight=%u", backend->weight);
-    snprintf(out, size, "%s%s%s%s", has_id ? backend->id : "",
-             has_id ? "=" : "", backend->address.text, weight);
+    snprintf(out, size, "%s%s%s%s%s%s%s%s", has_id ? backend->id : "",
+             has_id ? "=" : "", backend->address.text, weight,
+             backend->is_tls ? ",tls" : "", has_name ? ",name=" : "",
+             has_name ? backend->tls_name : "",
+             backend->is_unverified ? ",verify=off" : "");
+}
+
+static void net_text(const struct gw_net *net, char *out, size_t size)
+{
+    char base[INET6_ADDRSTRLEN];
+    unsigned all = net->base.family == AF_INET ? 32 : 128;
+
+    gw_peer_text(&net->base, base, sizeof(base));
+    if (net->bits == all)
+        snprintf(out, size, "%s", base);
+    else
+        snprintf(out, size, "%s/%u", base, (unsigned)net->bits);
+}
+
+static void certificate_text(const struct gw_certificate_config *certificate,
+                             char *out, size_t size)
+{
+    bool has_key = strcmp(certificate->key, certificate->file) != 0;
+    bool has_ocsp = certificate->ocsp[0] != '\0';
+
+    snprintf(out, size, "%s%s%s%s%s", certificate->file, has_key ? ",key=" : "",
+             has_key ? certificate->key : "", has_ocsp ? ",ocsp=" : "",
+             has_ocsp ? certificate->ocsp : "");
 }
 
 /* The n-th value of a list as text; false past the last. */
 static bool list_value(const struct gw_option *option,
-                       const struct gw_config *config, size_t n, char *out,
-                       size_t size)
+                       const struct gw_config *config, size_t n,
+                       char out[GW_OPTION_TEXT_MAX])
 {
+    const size_t size = GW_OPTION_TEXT_MAX;
+    size_t count = gw_option_length(option, config);
+
+    if (n >= count)
+        return false;
     switch ((int)option->kind) {
     case GW_KIND_LISTEN:
-        if (n < config->listen_count)
-            snprintf(out, size, "%s", config->listen[n].text);
-        return n < config->listen_count;
+        listen_text(&config->listen[n], out, size);
+        break;
     case GW_KIND_BACKEND:
-        if (n < config->backend_count)
-            backend_text(&config->backends[n], out, size);
-        return n < config->backend_count;
+        backend_text(&config->backends[n], out, size);
+        break;
     case GW_KIND_PATH:
-        if (n < config->path_count)
-            snprintf(out, size, "%s", config->paths[n]);
-        return n < config->path_count;
+        snprintf(out, size, "%s", config->paths[n]);
+        break;
+    case GW_KIND_SOURCE:
+        snprintf(out, size, "%s", config->sources[n].text);
+        break;
+    case GW_KIND_NET:
+        if (n < config->trusted_count)
+            net_text(&config->trusted[n], out, size);
+        else
+            snprintf(out, size, "unix");
+        break;
+    case GW_KIND_ORIGIN:
+        snprintf(out, size, "%s", config->origins[n]);
+        break;
     default:
-        if (n < config->source_count)
-            snprintf(out, size, "%s", config->sources[n].text);
-        return n < config->source_count;
+        certificate_text(&config->certificates[n], out, size);
+        break;
     }
+    return true;
 }
 
 static void print_list(FILE *out, const struct gw_option *option,
                        const struct gw_config *config)
 {
-    char text[GW_BACKEND_ID_MAX + GW_ADDRESS_MAX + 16];
+    char text[GW_OPTION_TEXT_MAX];
     size_t n = 0;
 
     fputc('[', out);
-    for (; list_value(option, config, n, text, sizeof(text)); n++) {
+    for (; list_value(option, config, n, text); n++) {
         fputs(n == 0 ? "\n    " : ",\n    ", out);
         print_string(out, text);
     }
@@ -223,6 +291,9 @@ static void print_scalar(FILE *out, const struct gw_option *option,
     case GW_KIND_ADMIN:
         snprintf(text, sizeof(text), "%s",
                  config->admin.text[0] == '\0' ? "off" : config->admin.text);
+        break;
+    case GW_KIND_PAIR:
+        certificate_text(field, text, sizeof(text));
         break;
     default:
         snprintf(text, sizeof(text), "%s", (const char *)field);

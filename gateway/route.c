@@ -19,6 +19,12 @@ enum gw_route gw_route_of(const struct gw_config *config,
     memset(query, 0, sizeof(*query));
     if (head->path.len == 0)
         return GW_ROUTE_LOCAL;
+    if (config->serve_health && (head->is_get || head->is_head)) {
+        if (gw_span_equal(head->path, eio_span_of("/healthz")))
+            return GW_ROUTE_HEALTHZ;
+        if (gw_span_equal(head->path, eio_span_of("/readyz")))
+            return GW_ROUTE_READYZ;
+    }
     if (head->query.len == 0 || !is_eio_path(config, head->path))
         return GW_ROUTE_PLAIN;
     if (eio_query_parse(head->query, query) != EIO_QUERY_OK)

@@ -7,7 +7,9 @@
 #include "gateway/head.h"
 
 enum gw_route {
-    GW_ROUTE_LOCAL,     /* OPTIONS *: sidgate answers */
+    GW_ROUTE_LOCAL,   /* OPTIONS *: sidgate answers */
+    GW_ROUTE_HEALTHZ, /* and so it does here, if the configuration says so */
+    GW_ROUTE_READYZ,
     GW_ROUTE_PLAIN,     /* any backend: not Engine.IO, or a preflight */
     GW_ROUTE_HANDSHAKE, /* a balanced backend; its answer brings a sid */
     GW_ROUTE_SESSION,   /* the backend that holds query->sid */

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -32,14 +34,15 @@ struct gw_stream *gw_stream_new(struct gw_worker *worker, int fd,
     return NULL;
 }
 
-ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
+static ssize_t receive(struct gw_stream *stream, char *bytes, size_t cap,
+                       int flags)
 {
     if (stream->is_broken)
         return GW_READ_BROKEN;
     if (stream->is_eof)
         return 0;
     for (;;) {
-        ssize_t n = recv(stream->fd, bytes, cap, 0);
+        ssize_t n = recv(stream->fd, bytes, cap, flags);
         if (n > 0) {
             /* A short read emptied the socket, and whatever comes later
              * raises a new edge; but a FIN that was announced already does
@@ -70,7 +73,33 @@ ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
     return GW_READ_BROKEN;
 }
 
-static void mark_reset(struct gw_stream *stream)
+ssize_t gw_stream_read(struct gw_stream *stream, char *bytes, size_t cap)
+{
+    if (stream->secure != NULL)
+        return gw_secure_read(stream, bytes, cap);
+    return receive(stream, bytes, cap, 0);
+}
+
+ssize_t gw_stream_peek(struct gw_stream *stream, char *bytes, size_t cap)
+{
+    return receive(stream, bytes, cap, MSG_PEEK);
+}
+
+bool gw_stream_skip(struct gw_stream *stream, size_t len)
+{
+    char bytes[4096];
+    while (len > 0) {
+        size_t some = len < sizeof(bytes) ? len : sizeof(bytes);
+        ssize_t n = recv(stream->fd, bytes, some, 0);
+        if (n <= 0)
+            return false;
+        len -= (size_t)n;
+    }
+    stream->is_readable = true; /* there may be more */
+    return true;
+}
+
+void gw_stream_mark_reset(struct gw_stream *stream)
 {
     stream->is_reset = true;
     stream->is_readable = true;
@@ -98,7 +127,7 @@ static size_t send_pieces(struct gw_stream *stream, struct iovec *pieces,
             stream->is_writable = false;
         else {
             stream->is_aborted = errno == ECONNRESET;
-            mark_reset(stream);
+            gw_stream_mark_reset(stream);
         }
         return 0;
     }
@@ -112,16 +141,14 @@ static void keep_rest(struct gw_stream *stream, const struct iovec *pieces,
         sent -= skip;
         const char *rest = (const char *)pieces[i].iov_base + skip;
         if (!gw_buf_append(&stream->out, rest, pieces[i].iov_len - skip)) {
-            mark_reset(stream);
+            gw_stream_mark_reset(stream);
             return;
         }
     }
 }
 
-void gw_stream_writev(struct gw_stream *stream, struct iovec *pieces, int count)
+void gw_stream_put(struct gw_stream *stream, struct iovec *pieces, int count)
 {
-    if (stream->is_reset || stream->fd < 0)
-        return;
     size_t sent = 0;
     size_t total = 0;
     for (int i = 0; i < count; i++)
@@ -134,6 +161,16 @@ void gw_stream_writev(struct gw_stream *stream, struct iovec *pieces, int count)
         keep_rest(stream, pieces, count, sent);
     if (sent > 0 && sent < total)
         stream->is_writable = false;
+}
+
+void gw_stream_writev(struct gw_stream *stream, struct iovec *pieces, int count)
+{
+    if (stream->is_reset || stream->fd < 0)
+        return;
+    if (stream->secure != NULL)
+        gw_secure_writev(stream, pieces, count);
+    else
+        gw_stream_put(stream, pieces, count);
 }
 
 void gw_stream_write(struct gw_stream *stream, const char *bytes, size_t len)
@@ -170,7 +207,18 @@ void gw_stream_flush(struct gw_stream *stream)
 void gw_stream_uncork(struct gw_stream *stream)
 {
     stream->is_corked = false;
+    if (stream->secure != NULL)
+        gw_secure_uncork(stream);
     gw_stream_flush(stream);
+}
+
+void gw_stream_discard(struct gw_stream *stream)
+{
+    if (stream->secure != NULL)
+        gw_secure_discard(stream->secure);
+    else
+        gw_buf_free(&stream->out);
+    stream->is_corked = false;
 }
 
 void gw_stream_shutdown(struct gw_stream *stream)
@@ -178,6 +226,8 @@ void gw_stream_shutdown(struct gw_stream *stream)
     if (stream->is_shut)
         return;
     stream->is_shut = true;
+    if (stream->secure != NULL && !stream->is_corked)
+        gw_secure_shutdown(stream);
     gw_stream_flush(stream);
 }
 
@@ -196,6 +246,11 @@ void gw_stream_close(struct gw_stream **which, bool is_reset)
     *which = NULL;
     if (stream == NULL)
         return;
+    if (stream->secure != NULL) {
+        if (!is_reset && !stream->is_reset && !stream->is_corked)
+            gw_secure_shutdown(stream);
+        gw_secure_free(stream);
+    }
     if (is_reset) {
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -207,6 +262,24 @@ void gw_stream_close(struct gw_stream **which, bool is_reset)
     gw_worker_bury(stream->worker, stream);
 }
 
+void gw_socket_watch(int fd, const struct gw_config *config)
+{
+    int on = 1;
+    int idle_s = (int)(config->tcp_keepalive_ms / 1000);
+    int probe_s = idle_s / 4;
+    unsigned patience_ms = config->tcp_user_timeout_ms;
+    if (config->tcp_keepalive_ms > 0) {
+        idle_s = idle_s > 0 ? idle_s : 1;
+        probe_s = probe_s > 0 ? probe_s : 1;
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof(probe_s));
+    }
+    if (patience_ms > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms,
+                   sizeof(patience_ms));
+}
+
 void gw_stream_notify(struct gw_stream *stream, uint32_t events)
 {
     if (stream->fd < 0)
@@ -215,6 +288,8 @@ void gw_stream_notify(struct gw_stream *stream, uint32_t events)
         stream->is_writable = true;
         gw_stream_flush(stream);
     }
+    if (stream->secure != NULL)
+        gw_secure_notify(stream->secure);
     if (events & EPOLLRDHUP)
         stream->has_rdhup = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A websocket after its 101. */
-#include "gateway/tunnel.h"
-#include "eio/frame.h"
+#include "gateway/accounts.h"
 #include "gateway/log.h"
 #include "gateway/shared.h"
+#include "gateway/tunnel_private.h"
 #include "gateway/worker.h"
 
 #include <stdlib.h>
@@ -16,54 +16,11 @@ enum {
     PACE_MS = 100,
     GOING_AWAY = 1001,
     POLICY = 1008, /* an operator wants it so */
-    INTERNAL_ERROR = 1011,
-};
-
-enum tunnel_state {
-    TUNNEL_OPEN,
-    TUNNEL_CLOSING,
-    TUNNEL_ENDING,
-    TUNNEL_CLOSED,
-};
-
-struct tunnel;
-
-/* What a websocket-only session needs until it is bound. */
-struct ws_binding {
-    struct gw_bind bind;
-    struct gw_peer peer;
-};
-
-/* Every idle client costs one of these and two streams: keep it small. */
-struct tunnel {
-    struct gw_grave grave;
-    struct gw_link link;
-    struct gw_worker *worker;
-    struct gw_backend *backend;
-    struct gw_stream *client;
-    struct gw_stream *server;
-    struct eio_frame_cursor up;   /* from the client */
-    struct eio_frame_cursor down; /* from the backend */
-    struct gw_timer timer;
-    struct gw_buf *first; /* of a websocket-only session's first frame */
-    struct ws_binding *binding;
-    char *sid; /* NULL: none known */
-    uint32_t ping_interval_ms;
-    uint32_t ping_timeout_ms;
-    uint32_t taken_mark; /* bytes taken when ENDING's timer was started */
-    uint16_t close_code; /* still to be sent at a frame boundary */
-    uint16_t sid_len;
-    uint8_t state;
-    uint8_t eio;
-    bool is_upgrade;  /* carries a polling session's sid */
-    bool is_own;      /* the session lives and ends with this tunnel */
-    bool is_learning; /* its first frame is awaited */
-    bool was_reset;
 };
 
 static void on_event(struct gw_stream *stream);
 static void on_timer(struct gw_timer *timer);
-static void tunnel_close(struct tunnel *tunnel, uint16_t code);
+static void enter(struct tunnel *tunnel, enum tunnel_state state);
 
 static struct gw_backend_metrics *metrics_of(const struct tunnel *tunnel)
 {
@@ -80,15 +37,6 @@ static void sid_of(const struct tunnel *tunnel, struct eio_sid *sid)
 static void set_timer(struct tunnel *tunnel, int64_t after_ms)
 {
     gw_worker_timer(tunnel->worker, &tunnel->timer, after_ms, on_timer);
-}
-
-static void free_binding(struct tunnel *tunnel)
-{
-    if (tunnel->binding == NULL)
-        return;
-    gw_affinity_bind_cancel(&tunnel->binding->bind);
-    free(tunnel->binding);
-    tunnel->binding = NULL;
 }
 
 static void unbind(const struct tunnel *tunnel)
@@ -109,10 +57,14 @@ static void finish(struct tunnel *tunnel)
     unbind(tunnel);
     if (tunnel->is_upgrade && !tunnel->is_own)
         gw_count(&metrics_of(tunnel)->b_upgrades_failed);
-    free_binding(tunnel);
+    gw_tunnel_free_binding(tunnel);
     gw_buf_free(&tunnel->first);
     free(tunnel->sid);
     tunnel->sid = NULL;
+    if (tunnel->account != NULL)
+        gw_accounts_close(worker->server->accounts, tunnel->account);
+    free(tunnel->account);
+    tunnel->account = NULL;
     gw_link_remove(&tunnel->link);
     gw_count_add(&worker->metrics.tunnels, (uint64_t)-1);
     atomic_fetch_sub_explicit(&worker->server->open_count, 1,
@@ -125,6 +77,52 @@ static uint32_t taken(const struct tunnel *tunnel)
     return gw_stream_taken(tunnel->client) + gw_stream_taken(tunnel->server);
 }
 
+static void wait_to_touch(struct tunnel *tunnel)
+{
+    int64_t now_s = tunnel->worker->now_ms / 1000;
+    int64_t left_s = (int64_t)tunnel->touch_due_s - now_s;
+    if (left_s <= 0) {
+        /* Spread, so that ten thousand of them do not touch at once. */
+        left_s =
+            (TOUCH_MS - gw_worker_random(tunnel->worker) % (TOUCH_MS / 4)) /
+            1000;
+        tunnel->touch_due_s = (uint32_t)(now_s + left_s);
+    }
+    tunnel->is_watched = false;
+    set_timer(tunnel, left_s * 1000);
+}
+
+/* A client that takes nothing of what waits for it. A backend is left alone: it
+ * may stand still and have its sessions afterwards. */
+static void watch_client(struct tunnel *tunnel)
+{
+    bool is_blocked = gw_stream_unsent(tunnel->client) > 0;
+    if (tunnel->state != TUNNEL_OPEN || is_blocked == tunnel->is_watched)
+        return;
+    if (!is_blocked) {
+        wait_to_touch(tunnel);
+        return;
+    }
+    tunnel->is_watched = true;
+    tunnel->taken_mark = gw_stream_taken(tunnel->client);
+    set_timer(tunnel, tunnel->worker->config->write_timeout_ms);
+}
+
+static void on_slow_client(struct tunnel *tunnel)
+{
+    if (gw_stream_taken(tunnel->client) == tunnel->taken_mark) {
+        gw_count(&tunnel->worker->metrics.limited_write_timeout);
+        gw_stream_close(&tunnel->client, true);
+        tunnel->was_reset = true;
+        enter(tunnel, TUNNEL_CLOSED);
+        return;
+    }
+    tunnel->is_watched = false;
+    watch_client(tunnel);
+    if (!tunnel->is_watched)
+        wait_to_touch(tunnel);
+}
+
 /* The only place where a tunnel changes its state. */
 static void enter(struct tunnel *tunnel, enum tunnel_state state)
 {
@@ -133,9 +131,7 @@ static void enter(struct tunnel *tunnel, enum tunnel_state state)
     tunnel->state = (uint8_t)state;
     switch (state) {
     case TUNNEL_OPEN:
-        /* Spread, so that ten thousand of them do not touch at once. */
-        set_timer(tunnel,
-                  TOUCH_MS - gw_worker_random(tunnel->worker) % (TOUCH_MS / 4));
+        wait_to_touch(tunnel);
         break;
     case TUNNEL_CLOSING:
         set_timer(tunnel, CLOSE_MS);
@@ -166,8 +162,11 @@ static void touch(struct tunnel *tunnel)
 static void on_timer(struct gw_timer *timer)
 {
     struct tunnel *tunnel = GW_CONTAINER(timer, struct tunnel, timer);
-    if (tunnel->state == TUNNEL_OPEN) {
+    if (tunnel->state == TUNNEL_OPEN && tunnel->is_watched) {
+        on_slow_client(tunnel);
+    } else if (tunnel->state == TUNNEL_OPEN) {
         touch(tunnel);
+        tunnel->touch_due_s = 0;
         enter(tunnel, TUNNEL_OPEN);
     } else if (tunnel->state == TUNNEL_ENDING &&
                taken(tunnel) != tunnel->taken_mark) {
@@ -177,73 +176,14 @@ static void on_timer(struct gw_timer *timer)
     }
 }
 
-static bool keep_sid(struct tunnel *tunnel, const struct eio_sid *sid)
+static void keep_account(struct tunnel *tunnel, struct gw_accounts *accounts,
+                         const struct gw_peer *peer)
 {
-    tunnel->sid = malloc(sid->len);
-    if (tunnel->sid == NULL)
-        return false;
-    memcpy(tunnel->sid, sid->bytes, sid->len);
-    tunnel->sid_len = sid->len;
-    return true;
-}
-
-/* ---- a websocket-only session's first frame ---- */
-
-static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
-{
-    struct tunnel *tunnel = bind->arg;
-    struct ws_binding *binding = tunnel->binding;
-    tunnel->binding = NULL;
-    if (result == GW_BOUND) {
-        tunnel->is_own = keep_sid(tunnel, &bind->sid);
-    }
-    free(binding);
-    if (result == GW_BIND_CONFLICT)
-        tunnel_close(tunnel, INTERNAL_ERROR);
-}
-
-static void bind_session(struct tunnel *tunnel, const struct eio_open *open)
-{
-    struct gw_binding binding = {
-        .backend = tunnel->backend,
-        .open = open,
-        .peer = &tunnel->binding->peer,
-        .path = eio_span_of(tunnel->worker->config->paths[0]),
-        .host = eio_span_of("sidgate"),
-        .transport = STORE_TRANSPORT_WEBSOCKET,
-        .eio = tunnel->eio,
-    };
-    tunnel->ping_interval_ms = open->ping_interval_ms;
-    tunnel->ping_timeout_ms = open->ping_timeout_ms;
-    tunnel->binding->bind.done = on_bound;
-    tunnel->binding->bind.arg = tunnel;
-    gw_affinity_bind(tunnel->worker, &tunnel->binding->bind, &binding);
-}
-
-static void learn(struct tunnel *tunnel, struct eio_span bytes)
-{
-    struct eio_open open;
-    struct eio_span payload;
-    if (tunnel->first != NULL) {
-        if (!gw_buf_append(&tunnel->first, bytes.ptr, bytes.len)) {
-            tunnel->is_learning = false;
-            free_binding(tunnel);
-            return;
-        }
-        bytes.ptr = gw_buf_ptr(tunnel->first);
-        bytes.len = gw_buf_len(tunnel->first);
-    }
-    enum eio_result result = eio_frame_first_text(bytes, &payload);
-    if (result == EIO_MORE &&
-        (tunnel->first != NULL ||
-         gw_buf_append(&tunnel->first, bytes.ptr, bytes.len)))
-        return;
-    tunnel->is_learning = false;
-    if (result == EIO_DONE && eio_open_parse(payload, &open) == EIO_DONE)
-        bind_session(tunnel, &open);
+    tunnel->account = malloc(sizeof(*peer));
+    if (tunnel->account != NULL)
+        *tunnel->account = *peer;
     else
-        free_binding(tunnel);
-    gw_buf_free(&tunnel->first);
+        gw_accounts_close(accounts, peer);
 }
 
 /* ---- bytes ---- */
@@ -259,7 +199,7 @@ static void write_close(struct tunnel *tunnel)
 static void pass_down(struct tunnel *tunnel, const char *bytes, size_t len)
 {
     if (tunnel->is_learning)
-        learn(tunnel, (struct eio_span){bytes, len});
+        gw_tunnel_learn(tunnel, (struct eio_span){bytes, len});
     if (tunnel->state == TUNNEL_CLOSING) {
         if (tunnel->close_code == 0)
             return;
@@ -360,6 +300,8 @@ static void on_event(struct gw_stream *stream)
         pump(tunnel, stream != tunnel->client);
     if (tunnel->state == TUNNEL_ENDING && is_over(tunnel))
         enter(tunnel, TUNNEL_CLOSED);
+    else
+        watch_client(tunnel);
 }
 
 static void own_stream(struct tunnel *tunnel, struct gw_stream *stream)
@@ -372,15 +314,20 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
 {
     struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
     if (tunnel == NULL ||
-        (about->is_session && !keep_sid(tunnel, about->sid))) {
+        (about->is_session && !gw_tunnel_keep_sid(tunnel, about->sid))) {
         free(tunnel);
         gw_stream_close(&about->client_stream, true);
         gw_stream_close(&about->backend_stream, true);
         gw_buf_free(&about->client_bytes);
         atomic_fetch_sub_explicit(&worker->server->open_count, 1,
                                   memory_order_relaxed);
+        if (about->has_account)
+            gw_accounts_close(worker->server->accounts, &about->peer);
         return;
     }
+    if (about->has_account)
+        keep_account(tunnel, worker->server->accounts, &about->peer);
+    gw_socket_watch(about->backend_stream->fd, worker->config);
     tunnel->worker = worker;
     tunnel->backend = about->backend;
     tunnel->client = about->client_stream;
@@ -409,7 +356,7 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
                 gw_buf_len(about->client_bytes));
     gw_buf_free(&about->client_bytes);
     if (worker->phase >= GW_PHASE_DRAINING)
-        tunnel_close(tunnel, GOING_AWAY);
+        gw_tunnel_close(tunnel, GOING_AWAY);
     /* Bytes or a FIN may have come while HTTP owned the streams. */
     gw_stream_again(tunnel->client);
     gw_stream_again(tunnel->server);
@@ -419,7 +366,7 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
 
 /* ---- ending a session from here ---- */
 
-static void tunnel_close(struct tunnel *tunnel, uint16_t code)
+void gw_tunnel_close(struct tunnel *tunnel, uint16_t code)
 {
     if (tunnel->state != TUNNEL_OPEN)
         return;
@@ -447,7 +394,7 @@ static void close_some(struct gw_timer *timer)
         at = at->next;
         if (tunnel->state != TUNNEL_OPEN)
             continue;
-        tunnel_close(tunnel, GOING_AWAY);
+        gw_tunnel_close(tunnel, GOING_AWAY);
         left--;
     }
     if (at != &worker->tunnels)
@@ -466,7 +413,7 @@ size_t gw_tunnels_kick(struct gw_worker *worker, const struct eio_sid *named)
             !gw_shared_is_sid(worker->config, sid, named))
             continue;
         unbind(tunnel); /* at once: its end may take some seconds */
-        tunnel_close(tunnel, POLICY);
+        gw_tunnel_close(tunnel, POLICY);
         count++;
     }
     return count;

@@ -24,6 +24,7 @@ struct gw_tunnel_about {
     bool is_handshake; /* a websocket-only session begins with it */
     bool is_session;   /* it carries the sid of a polling session */
     bool has_client_fin;
+    bool has_account; /* counted for its peer: now the tunnel's */
     uint8_t eio;
     const struct eio_sid *sid; /* copied */
     struct gw_stream *client_stream;

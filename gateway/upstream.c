@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections to backends and the worker's pool of idle ones. */
 #include "gateway/upstream.h"
+#include "gateway/log.h"
+#include "gateway/tls.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -100,6 +102,25 @@ static enum gw_connect_failure failure_of(int error)
     }
 }
 
+/* False: not yet, or it has failed and is gone. To a request it is no matter
+ * whether a backend cannot be reached or not be trusted. */
+static bool is_secured(struct gw_upstream *up)
+{
+    char why[160] = "";
+    switch (gw_stream_handshake(up->stream, why, sizeof(why))) {
+    case GW_HANDSHAKE_DONE:
+        return true;
+    case GW_HANDSHAKE_PENDING:
+        return false;
+    case GW_HANDSHAKE_FAILED:
+        break;
+    }
+    gw_log(GW_LOG_WARNING, "backend_tls_failed", "backend",
+           up->backend->config->id, "why", why);
+    connect_failed(up, GW_CONNECT_UNREACHABLE);
+    return false;
+}
+
 static void on_stream_event(struct gw_stream *stream)
 {
     struct gw_upstream *up = stream->owner;
@@ -114,7 +135,7 @@ static void on_stream_event(struct gw_stream *stream)
         connect_failed(up, failure_of(error));
         return;
     }
-    if (!stream->is_writable)
+    if (!stream->is_writable || (stream->secure != NULL && !is_secured(up)))
         return;
     up->is_connected = true;
     gw_timer_stop(&up->worker->wheel, &up->timer);
@@ -172,6 +193,11 @@ struct gw_upstream *gw_upstream_connect(struct gw_worker *worker,
     bool is_connected = false;
     gw_count(&metrics->b_connects);
     int fd = start_connect(worker, &backend->config->address, &is_connected);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        /* Those who wait for work make room. */
+        gw_upstreams_drop_idle(worker);
+        fd = start_connect(worker, &backend->config->address, &is_connected);
+    }
     if (fd < 0) {
         *why = failure_of(errno);
         gw_count(*why == GW_CONNECT_LOCAL ? &worker->metrics.local_port_errors
@@ -198,7 +224,18 @@ struct gw_upstream *gw_upstream_connect(struct gw_worker *worker,
         free(up);
         return NULL;
     }
-    if (is_connected) {
+    if (backend->config->is_tls) {
+        SSL *ssl = gw_tls_connect(worker->server->tls, backend->index);
+        if (ssl == NULL || !gw_stream_secure(up->stream, ssl, true)) {
+            gw_upstream_close(&up, false);
+            return NULL;
+        }
+        up->is_connected = false; /* until the handshake is over */
+        up->stream->is_writable = is_connected;
+        if (is_connected)
+            gw_stream_again(up->stream);
+    }
+    if (up->is_connected) {
         up->stream->is_writable = true;
         gw_backend_note_connected(backend);
     } else {
@@ -211,8 +248,13 @@ struct gw_upstream *gw_upstream_connect(struct gw_worker *worker,
 /* Whatever an idle connection says, it is over. */
 static void on_idle_event(struct gw_upstream *up, void *arg)
 {
+    char byte;
     (void)arg;
-    if (up->stream->is_readable || up->stream->is_reset)
+    /* TLS may have something to say to itself. */
+    if (up->stream->secure != NULL && !up->stream->is_reset &&
+        gw_stream_read(up->stream, &byte, 1) == GW_READ_EMPTY)
+        return;
+    if (up->stream->is_readable || up->stream->is_reset || up->stream->is_eof)
         gw_upstream_close(&up, false);
 }
 

@@ -255,6 +255,7 @@ struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
     worker->index = index;
     worker->epoll_fd = -1;
     worker->wake_fd = -1;
+    worker->reserve_fd = -1;
     worker->now_ms = gw_now_ms();
     pthread_mutex_init(&worker->mail_lock, NULL);
     gw_link_init(&worker->errands);
@@ -274,11 +275,11 @@ struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
         goto fail;
     worker->round_robin = gw_worker_random(worker);
     for (size_t i = 0; i < server->config.listen_count; i++) {
-        const struct gw_address *address = &server->config.listen[i];
-        int status = gw_listener_open(worker, address);
+        const struct gw_listen_config *listen = &server->config.listen[i];
+        int status = gw_listener_open(worker, listen, server->held[i].fd);
         if (status != 0) {
-            snprintf(error, 256, "cannot listen on %s: %s", address->text,
-                     strerror(status));
+            snprintf(error, 256, "cannot listen on %s: %s",
+                     listen->address.text, strerror(status));
             gw_worker_free(worker);
             return NULL;
         }
@@ -334,6 +335,8 @@ void gw_worker_free(struct gw_worker *worker)
     pthread_mutex_destroy(&worker->mail_lock);
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
+    if (worker->reserve_fd >= 0)
+        close(worker->reserve_fd);
     if (worker->epoll_fd >= 0)
         close(worker->epoll_fd);
     free(worker->backend_metrics);

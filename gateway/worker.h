@@ -25,6 +25,8 @@ enum {
     GW_READ_BUFFER_BYTES = 65536,
     GW_SCRATCH_BYTES = 65536, /* heads being written */
     GW_EVENTS_MAX = 256,
+    GW_RECORD_BYTES = 16384,  /* of plaintext, in one TLS record */
+    GW_RECORDS_BYTES = 73728, /* what a whole read buffer becomes */
 };
 
 /* In the low bits of what epoll gives back; a stream has none. */
@@ -54,6 +56,7 @@ struct gw_worker {
     unsigned index;
     int epoll_fd;
     int wake_fd;    /* eventfd: the control thread wants attention */
+    int reserve_fd; /* given up to tell a client that there are none */
     int64_t now_ms; /* monotonic, taken once a turn */
     struct gw_wheel wheel;
     struct gw_timer housekeeping;
@@ -87,6 +90,9 @@ struct gw_worker {
     size_t kept_bytes;   /* request bodies that may be sent again */
     char read_buffer[GW_READ_BUFFER_BYTES];
     char scratch[GW_SCRATCH_BYTES];
+    char record[GW_RECORD_BYTES];   /* small writes, to be one TLS record */
+    char records[GW_RECORDS_BYTES]; /* TLS records of one call */
+    size_t records_len;
     pthread_t thread;
     bool is_started;
 };

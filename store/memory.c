@@ -68,9 +68,24 @@ static bool is_due(struct store_memory_part *part, int64_t now_ms)
 static void count_entry(const struct store_memory *memory,
                         const struct store_entry *entry, int delta)
 {
-    if (memory->opts.on_count != NULL)
-        memory->opts.on_count(memory->opts.count_arg, entry->backend->text,
-                              entry->gateway->text, delta);
+    if (memory->opts.on_count == NULL)
+        return;
+
+    char client[STORE_CLIENT_MAX];
+    memcpy(client, entry->bytes + entry->key_len, entry->client_len);
+    client[entry->client_len] = '\0';
+    memory->opts.on_count(memory->opts.count_arg, entry->backend->text,
+                          entry->gateway->text, client, delta);
+}
+
+/* Whether both, of one shard, count as the same. */
+static bool counts_alike(const struct store_entry *a,
+                         const struct store_entry *b)
+{
+    return a->backend == b->backend && a->gateway == b->gateway &&
+           a->client_len == b->client_len &&
+           memcmp(a->bytes + a->key_len, b->bytes + b->key_len,
+                  a->client_len) == 0;
 }
 
 /* Places */
@@ -203,8 +218,7 @@ static enum store_status put_entry(struct store_memory *memory,
 
     if (old == NULL)
         put->has_place = false;
-    if (old == NULL || old->backend != put->entry->backend ||
-        old->gateway != put->entry->gateway) {
+    if (old == NULL || !counts_alike(old, put->entry)) {
         if (old != NULL)
             count_entry(memory, old, -1);
         count_entry(memory, put->entry, 1);

@@ -19,12 +19,12 @@ struct store_memory_options {
     int64_t (*now_ms)(void *arg); /* monotonic clock; called by any
                                     thread, also under a shard's lock */
     void *now_arg;
-    /* Told of every entry that leaves the map or changes its backend or
-     * gateway, and of every new one, so that the owner can count sessions by
-     * backend: delta is +1 or -1. Runs under a shard's lock: it must not call
-     * the store. May be NULL. */
+    /* Told of every entry that leaves the map or changes its backend, gateway
+     * or client, and of every new one, so that the owner can count sessions by
+     * them: delta is +1 or -1. Runs under a shard's lock: it must not call the
+     * store. The texts live until it returns. May be NULL. */
     void (*on_count)(void *arg, const char *backend, const char *gateway,
-                     int delta);
+                     const char *client, int delta);
     void *count_arg;
     /* The map is a cache of another store: at the bound an expired entry gives
      * way to a new one, or else the entry of a shard (the new one's, unless it

@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BACKENDS = 4, GATEWAYS = 8 };
+enum { BACKENDS = 4, GATEWAYS = 8, CLIENTS = 8 };
 
 static _Atomic int64_t clock_ms;
 static _Atomic int counts[BACKENDS];         /* of "n0" to "n3" */
 static _Atomic int gateway_counts[GATEWAYS]; /* by gateway_index() */
+static _Atomic int client_counts[CLIENTS];   /* by client_index() */
 static struct store_memory *memory;
 static struct store *store;
 
@@ -40,12 +41,21 @@ static size_t gateway_index(const char *gateway)
     return (size_t)gateway[strlen(gateway) - 1] % GATEWAYS;
 }
 
+/* "203.0.113.7" is 7; an empty one 0. */
+static size_t client_index(const char *client)
+{
+    size_t len = strlen(client);
+
+    return len == 0 ? 0 : (size_t)client[len - 1] % CLIENTS;
+}
+
 static void count(void *arg, const char *backend, const char *gateway,
-                  int delta)
+                  const char *client, int delta)
 {
     (void)arg;
     counts[backend[1] - '0'] += delta;
     gateway_counts[gateway_index(gateway)] += delta;
+    client_counts[client_index(client)] += delta;
 }
 
 static void on_done(struct store_request *request, enum store_status status,
@@ -75,6 +85,7 @@ static inline void open_map(size_t max_entries, bool is_cache)
     clock_ms = 1000;
     memset(counts, 0, sizeof(counts));
     memset(gateway_counts, 0, sizeof(gateway_counts));
+    memset(client_counts, 0, sizeof(client_counts));
     memory = store_memory_new(&opts);
     cr_assert_not_null(memory);
     store = store_memory_client(memory);
@@ -114,6 +125,14 @@ static inline struct store_record with_gateway(struct store_record record,
 {
     memset(record.gateway, 0, sizeof(record.gateway));
     snprintf(record.gateway, sizeof(record.gateway), "%s", gateway);
+    return record;
+}
+
+static inline struct store_record with_client(struct store_record record,
+                                              const char *client)
+{
+    memset(record.client, 0, sizeof(record.client));
+    snprintf(record.client, sizeof(record.client), "%s", client);
     return record;
 }
 

@@ -298,39 +298,46 @@ describe('signals', () => {
 });
 
 describe('what the kernel refuses', () => {
-    it('descriptors: accepting rests, and goes on when there are some', () =>
-        withCluster({ args: ONE_WORKER }, async (c) => {
-            const { pid } = c.gateway;
-            const limit = Math.max(...descriptors(pid)) + 11;
-            const room = limit - descriptors(pid).length;
-            const { stderr, status } = spawnSync('prlimit',
-                ['--pid', `${pid}`, `--nofile=${limit}:${limit}`],
-                { encoding: 'utf8' });
-            assert.equal(status, 0, stderr);
-            const wires = [];
-            for (let i = 0; i < 2 * room; i++) {
-                wires.push(await connect(c.port));
-                wires.at(-1).send(OPTIONS);
-            }
-            const served = () => wires.filter((wire) => wire.total > 0);
-            await eventually(() => descriptors(pid).length >= limit,
-                             'none is left');
-            const before = cpuMs(pid);
-            await new Promise((resolve) => setTimeout(resolve, 1000));
-            const spent = cpuMs(pid) - before;
-            assert.ok(spent < 200, `${spent} ms of CPU in a second`);
-            const first = served();
-            assert.ok(first.length > 0 && first.length <= room);
-            first.forEach((wire) => wire.destroy());
-            for (const wire of wires.filter((one) => !first.includes(one)))
-                assert.equal((await wire.response('OPTIONS', 1000)).status,
-                             200);
-            /* The operator's connection needs one as well. */
-            wires.forEach((wire) => wire.destroy());
-            const metrics = await c.gateway.metrics();
-            assert.ok(metrics.get('sidgate_accept_errors_total') > 0);
-            assert.deepEqual(await c.gateway.stop(), DONE);
-        }));
+    it('descriptors: who waits is told so, and it goes on when there are some',
+       () => withCluster({ args: ONE_WORKER }, async (c) => {
+           const { pid } = c.gateway;
+           await (await connect(c.port)).destroy();
+           const limit = Math.max(...descriptors(pid)) + 11;
+           const room = limit - descriptors(pid).length;
+           const { stderr, status } = spawnSync('prlimit',
+               ['--pid', `${pid}`, `--nofile=${limit}:${limit}`],
+               { encoding: 'utf8' });
+           assert.equal(status, 0, stderr);
+           const wires = [];
+           for (let i = 0; i < 2 * room; i++) {
+               wires.push(await connect(c.port));
+               wires.at(-1).send(OPTIONS);
+           }
+           const before = cpuMs(pid);
+           await new Promise((resolve) => setTimeout(resolve, 1000));
+           const spent = cpuMs(pid) - before;
+           assert.ok(spent < 200, `${spent} ms of CPU in a second`);
+           const statuses = await Promise.all(wires.map((wire) =>
+               wire.response('OPTIONS', 5000).then((got) => got.status,
+                                                   () => 'reset')));
+           const served = statuses.filter((one) => one === 200).length;
+           const shed = statuses.filter((one) => one === 503).length;
+           assert.ok(served > 0 && served <= room, statuses.join());
+           assert.ok(shed > 0, statuses.join());
+           wires.forEach((wire) => wire.destroy());
+           await eventually(async () => {
+               const wire = await connect(c.port);
+               wire.send(OPTIONS);
+               const got = await wire.response('OPTIONS', 1000);
+               wire.destroy();
+               return got.status === 200;
+           }, 'served again', 1000);
+           const metrics = await c.gateway.metrics();
+           assert.ok(metrics.get('sidgate_accept_errors_total') > 0);
+           assert.ok(metrics.get(
+               'sidgate_limited_total{limit="descriptors"}') >= shed);
+           assert.deepEqual(await c.gateway.stop(), DONE);
+       }));
 
     const isolated = [['-n'], ['-rn']]
         .find((how) => spawnSync('unshare', [...how, 'true']).status === 0);

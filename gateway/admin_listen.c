@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* The operator plane's listening socket. */
+#include "gateway/admin_listen.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    BACKLOG = 64,
+    FILE_MODE = 0600, /* of a unix socket */
+    ERROR_SIZE = 256, /* of the caller's buffer */
+};
+
+static int port_of(int fd)
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t len = sizeof(addr);
+
+    if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
+        return 0;
+    if (addr.ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)(void *)&addr)->sin_port);
+    if (addr.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)(void *)&addr)->sin6_port);
+    return 0;
+}
+
+/* -1 with errno. */
+static int open_socket(const struct gw_address *address)
+{
+    const int yes = 1;
+    int fd = socket(address->addr.ss_family,
+                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+        bind(fd, (const struct sockaddr *)&address->addr, address->addr_len) ==
+            0)
+        return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
+int gw_admin_listen(struct gw_admin_listener *listener,
+                    const struct gw_address *address, char *error)
+{
+    listener->address = *address;
+    listener->fd = gw_unix_is(address)
+                       ? gw_unix_bind(address, FILE_MODE, &listener->file)
+                       : open_socket(address);
+    if (listener->fd >= 0 && listen(listener->fd, BACKLOG) == 0) {
+        listener->port = port_of(listener->fd);
+        return 0;
+    }
+    snprintf(error, ERROR_SIZE, "admin: cannot listen on %s: %s", address->text,
+             strerror(errno));
+    return -1;
+}
+
+void gw_admin_unlisten(struct gw_admin_listener *listener)
+{
+    gw_unix_remove(&listener->address, &listener->file);
+    if (listener->fd >= 0)
+        close(listener->fd);
+    listener->fd = -1;
+}

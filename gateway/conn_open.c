@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* A client connection before its first request: limits, PROXY header, TLS. */
+#include "gateway/accounts.h"
+#include "gateway/conn.h"
+#include "gateway/forwarded.h"
+#include "gateway/log.h"
+#include "gateway/proxy.h"
+#include "gateway/tls.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Its address is known now. Whoever has too many connections already is told
+ * so where words are possible, without being waited for. */
+static void admit(struct gw_conn *conn)
+{
+    struct gw_worker *worker = conn->worker;
+    struct gw_accounts *accounts = worker->server->accounts;
+    struct gw_own_reply reply = {.status = 429, .closes = true, .retry_s = 1};
+    if (accounts != NULL && !gw_peer_is_trusted(worker->config, &conn->peer)) {
+        conn->has_account = gw_accounts_open(accounts, &conn->peer);
+        if (!conn->has_account) {
+            gw_count(&worker->metrics.limited_address_connections);
+            if (!conn->listen->is_tls)
+                gw_conn_reply(conn, &reply);
+            gw_stream_shutdown(conn->stream);
+            gw_stream_read(conn->stream, worker->read_buffer,
+                           GW_READ_BUFFER_BYTES);
+            gw_conn_close(conn, false);
+            return;
+        }
+    }
+    if (!conn->listen->is_tls) {
+        gw_conn_enter(conn, GW_CONN_IDLE);
+        return;
+    }
+    SSL *ssl = gw_tls_accept(worker->server->tls);
+    if (ssl == NULL || !gw_stream_secure(conn->stream, ssl, false)) {
+        gw_conn_close(conn, true);
+        return;
+    }
+    gw_conn_enter(conn, GW_CONN_TLS);
+}
+
+void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
+                  const struct gw_listen_config *listen)
+{
+    struct gw_conn *conn = calloc(1, sizeof(*conn));
+    struct gw_stream *stream =
+        conn != NULL ? gw_stream_new(worker, fd, gw_conn_on_event, conn) : NULL;
+    if (stream == NULL) {
+        if (conn == NULL)
+            close(fd);
+        free(conn);
+        atomic_fetch_sub_explicit(&worker->server->open_count, 1,
+                                  memory_order_relaxed);
+        gw_count(&worker->metrics.accept_errors);
+        return;
+    }
+    conn->worker = worker;
+    conn->stream = stream;
+    conn->peer = *peer;
+    conn->listen = listen;
+    stream->is_writable = true;
+    gw_link_init(&conn->link);
+    gw_link_add(&worker->connections, &conn->link);
+    gw_count(&worker->metrics.connections);
+    if (listen->has_proxy)
+        gw_conn_enter(conn, GW_CONN_PROXY);
+    else
+        admit(conn);
+}
+
+/* The header stays in the kernel until it is whole: what follows it may be
+ * TLS, which is not ours to read. */
+void gw_conn_read_proxy(struct gw_conn *conn)
+{
+    struct gw_worker *worker = conn->worker;
+    bool is_trusted = gw_peer_is_trusted(worker->config, &conn->peer);
+    struct gw_peer peer = conn->peer;
+    bool has_peer = false;
+    size_t len = 0;
+    ssize_t n =
+        gw_stream_peek(conn->stream, worker->read_buffer, GW_PROXY_HEAD_MAX);
+    if (n == GW_READ_EMPTY)
+        return;
+    struct eio_span bytes = {worker->read_buffer, n > 0 ? (size_t)n : 0};
+    enum gw_proxy_result result = GW_PROXY_BAD;
+    if (n > 0 && is_trusted)
+        result = gw_proxy_parse(bytes, &peer, &has_peer, &len);
+    if (result == GW_PROXY_MORE && !conn->stream->has_rdhup) {
+        conn->stream->is_readable = false;
+        return;
+    }
+    if (result != GW_PROXY_DONE || !gw_stream_skip(conn->stream, len)) {
+        gw_count(&worker->metrics.proxy_failures);
+        gw_conn_close(conn, true);
+        return;
+    }
+    if (has_peer)
+        conn->peer = peer;
+    admit(conn);
+    if (conn->state != GW_CONN_CLOSED)
+        gw_stream_again(conn->stream);
+}
+
+void gw_conn_shake_hands(struct gw_conn *conn)
+{
+    struct gw_worker *worker = conn->worker;
+    char address[INET6_ADDRSTRLEN];
+    char why[160] = "";
+    switch (gw_stream_handshake(conn->stream, why, sizeof(why))) {
+    case GW_HANDSHAKE_PENDING:
+        return;
+    case GW_HANDSHAKE_FAILED:
+        gw_count(&worker->metrics.tls_failures);
+        gw_peer_text(&conn->peer, address, sizeof(address));
+        gw_log(GW_LOG_DEBUG, "tls_handshake_failed", "client", address, "why",
+               why);
+        gw_conn_enter(conn, GW_CONN_FLUSH);
+        return;
+    case GW_HANDSHAKE_DONE:
+        break;
+    }
+    gw_count(&worker->metrics.tls_handshakes);
+    if (gw_stream_was_resumed(conn->stream))
+        gw_count(&worker->metrics.tls_resumed);
+    gw_conn_enter(conn, GW_CONN_IDLE);
+    gw_conn_find_request(conn);
+    if (conn->state == GW_CONN_IDLE && worker->phase >= GW_PHASE_DRAINING)
+        gw_conn_enter(conn, GW_CONN_FLUSH);
+}
