@@ -23,10 +23,10 @@ static int64_t read_clock(void *arg)
 }
 
 static void count(void *arg, const char *backend, const char *gateway,
-                  int delta)
+                  const char *client, int delta)
 {
     (void)arg;
-    if (backend[0] == 'n' && gateway[0] == 'g')
+    if (backend[0] == 'n' && gateway[0] == 'g' && strlen(client) == 11)
         atomic_fetch_add(&sessions, delta);
 }
 

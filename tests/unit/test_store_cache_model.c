@@ -15,6 +15,7 @@ struct model {
     bool is_there;
     unsigned backend;
     unsigned gateway; /* "gw-a" and on */
+    unsigned client;  /* of `clients` */
     int64_t expires_ms;
     uint8_t mark;
     size_t part;
@@ -113,12 +114,16 @@ static void model_set(unsigned number, struct model value)
     }
 }
 
+static const char *const clients[] = {"", "203.0.113.1", "203.0.113.2",
+                                      "203.0.113.23", "2001:db8::4"};
+
 static struct store_record record_for(const struct model *value)
 {
     char backend[] = {'n', (char)('0' + value->backend), '\0'};
     char gateway[] = {'g', 'w', '-', (char)('a' + value->gateway), '\0'};
 
-    return with_gateway(record_of(backend), gateway);
+    return with_client(with_gateway(record_of(backend), gateway),
+                       clients[value->client]);
 }
 
 static void check_find(unsigned number)
@@ -140,18 +145,22 @@ static void check_counts(void)
 {
     int backends[BACKENDS] = {0};
     int gateways[GATEWAYS] = {0};
+    int addresses[CLIENTS] = {0};
 
     for (size_t i = 0; i < KEYS; i++) {
         if (!model[i].is_there)
             continue;
         backends[model[i].backend]++;
         gateways[(model[i].gateway + 1) % GATEWAYS]++;
+        addresses[model[i].client]++;
     }
     cr_assert_eq(store_memory_count(memory), model_count());
     for (size_t i = 0; i < BACKENDS; i++)
         cr_assert_eq(counts[i], backends[i], "n%zu", i);
     for (size_t i = 0; i < GATEWAYS; i++)
         cr_assert_eq(gateway_counts[i], gateways[i], "gateway %zu", i);
+    for (size_t i = 0; i < CLIENTS; i++)
+        cr_assert_eq(client_counts[i], addresses[i], "client %zu", i);
 }
 
 static void check_walk(uint8_t mark)
@@ -254,6 +263,7 @@ static void one_turn(void)
     unsigned number = pick(KEYS);
     struct model value = {.backend = pick(BACKENDS),
                           .gateway = pick(5),
+                          .client = pick(5),
                           .mark = (uint8_t)pick(3)};
 
     switch (pick(16)) {

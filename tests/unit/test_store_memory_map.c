@@ -85,6 +85,56 @@ Test(store_memory_map, put_counts_a_changed_gateway)
     close_store();
 }
 
+static char told[256];
+
+static void tell_client(void *arg, const char *backend, const char *gateway,
+                        const char *client, int delta)
+{
+    size_t len = strlen(told);
+
+    (void)arg;
+    (void)backend;
+    (void)gateway;
+    snprintf(told + len, sizeof(told) - len, "%+d [%s] ", delta, client);
+}
+
+#define LONGEST "2001:0db8:1111:2222:3333:4444:255.255.255.255+1"
+
+/* The client's text is told whole, and nothing of the key before it. */
+Test(store_memory_map, puts_tell_of_a_changed_client)
+{
+    static const struct {
+        const char *client;
+        const char *told;
+    } puts[] = {
+        {"203.0.113.7", "+1 [203.0.113.7] "},
+        {"203.0.113.7", ""},
+        {"203.0.113.8", "-1 [203.0.113.7] +1 [203.0.113.8] "},
+        {"203.0.113.88", "-1 [203.0.113.8] +1 [203.0.113.88] "},
+        {"203.0.113.8", "-1 [203.0.113.88] +1 [203.0.113.8] "},
+        {"", "-1 [203.0.113.8] +1 [] "},
+        {LONGEST, "-1 [] +1 [" LONGEST "] "},
+    };
+    const struct store_memory_options opts = {
+        .max_entries = 8, .now_ms = read_clock, .on_count = tell_client};
+
+    cr_assert_eq(sizeof(LONGEST), STORE_CLIENT_MAX);
+    memory = store_memory_new(&opts);
+    store = store_memory_client(memory);
+    for (size_t i = 0; i < sizeof(puts) / sizeof(puts[0]); i++) {
+        struct store_record record =
+            with_client(record_of("n1"), puts[i].client);
+
+        told[0] = '\0';
+        store_put(store, &request, key_of("sid"), &record, NULL, 100);
+        cr_expect_str_eq(told, puts[i].told, "put %zu: %s", i, told);
+    }
+    told[0] = '\0';
+    store_remove(store, &request, key_of("sid"), "n1", NULL);
+    cr_expect_str_eq(told, "-1 [" LONGEST "] ");
+    close_store();
+}
+
 /* Keys that only a comparison of all bytes tells apart. */
 Test(store_memory_map, keys_are_bytes)
 {
