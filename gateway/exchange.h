@@ -144,8 +144,16 @@ void gw_exchange_finish(struct gw_exchange *exchange);
 /* Frees everything but the connection. */
 void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset);
 
-/* exchange.c: streams a body beyond GW_BODY_WHOLE_MAX to the backend. */
+/* exchange_body.c. As exchange->framing says. */
+void gw_exchange_start_body(struct gw_exchange *exchange);
+void gw_exchange_say_continue(const struct gw_exchange *exchange);
+/* Reads the body until the request can be routed. */
+void gw_exchange_collect(struct gw_exchange *exchange);
+/* Streams one beyond GW_BODY_WHOLE_MAX to the backend. */
 void gw_exchange_send_body(struct gw_exchange *exchange);
+/* The time that it had for its next bytes is over. */
+void gw_exchange_on_slow_body(struct gw_exchange *exchange);
+void gw_exchange_on_cut_request(struct gw_exchange *exchange);
 
 /* exchange_send.c: from a route to a sent request. */
 void gw_exchange_route(struct gw_exchange *exchange);

@@ -60,6 +60,7 @@ struct gw_head {
     struct eio_span query;  /* behind the '?', empty where there is none */
     struct eio_span host;   /* empty only in HTTP/1.0 */
     struct eio_span origin;
+    unsigned origin_count; /* of such fields; more than one is no browser's */
     struct eio_span ws_key;
     bool is_get;
     bool is_head;

@@ -153,6 +153,7 @@ static void read_ws_field(struct gw_head *head, const struct gw_field *field,
         break;
     case GW_FIELD_ORIGIN:
         head->origin = field->value;
+        head->origin_count++;
         break;
     case GW_FIELD_EXPECT:
         head->expects_continue |= gw_span_is(field->value, "100-continue");

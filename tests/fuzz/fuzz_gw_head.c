@@ -157,12 +157,13 @@ static void check_request(const struct gw_head *head, uint8_t choice)
     static struct gw_head again;
     static char bytes[OUT_MAX];
     struct gw_request_places places;
-    struct gw_peer peer = {.family = choice & CHOOSE_V6 ? AF_INET6 : AF_INET,
-                           .addr = {10, 1, 2}};
+    struct gw_client client = {
+        .peer = {.family = choice & CHOOSE_V6 ? AF_INET6 : AF_INET,
+                 .addr = {10, 1, 2}}};
     struct gw_framing framing = {.content_length = head->content_length,
                                  .is_chunked = head->is_chunked};
 
-    size_t len = gw_request_write(head, &peer, choice & CHOOSE_IDENTITY,
+    size_t len = gw_request_write(head, &client, choice & CHOOSE_IDENTITY,
                                   &places, (struct eio_span){bytes, OUT_MAX});
     require(len > 0 && len < OUT_MAX - GW_FRAMING_MAX);
     check_places(head, &places, bytes);

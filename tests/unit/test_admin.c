@@ -66,7 +66,8 @@ static struct gw_address address_of(const char *ip, int port)
         in6->sin6_port = htons((uint16_t)port);
         address.addr_len = sizeof(*in6);
     }
-    snprintf(address.text, sizeof(address.text), "%s port %d", ip, port);
+    /* The Host of the requests below. */
+    snprintf(address.text, sizeof(address.text), "x:%d", port);
     return address;
 }
 
@@ -75,7 +76,7 @@ static struct gw_admin *open_on(const struct gw_address *address)
     const struct gw_admin_hooks hooks = {is_ready, metrics, &loop};
 
     error[0] = '\0';
-    return gw_admin_open(&loop, address, &hooks, error);
+    return gw_admin_open(&loop, address, "", &hooks, error);
 }
 
 static void open_admin(void)
@@ -92,7 +93,7 @@ static void close_admin(void)
 {
     gw_admin_close(admin);
     gw_admin_close(NULL);
-    cr_expect_eq(uv_loop_close(&loop), 0, "handles are left in the loop");
+    cr_expect_eq(uv_loop_close(&loop), 0, "handles are left");
 }
 
 static int connect_to(const struct gw_address *address)

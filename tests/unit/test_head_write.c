@@ -6,10 +6,10 @@
 #include <arpa/inet.h>
 #include <limits.h>
 
-static const struct gw_peer peer_v4 = {.family = AF_INET,
-                                       .addr = {10, 0, 0, 7}};
-static const struct gw_peer peer_v6 = {
-    .family = AF_INET6, .addr = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}};
+static const struct gw_client client_v4 = {
+    .peer = {.family = AF_INET, .addr = {10, 0, 0, 7}}};
+static const struct gw_client client_v6 = {
+    .peer = {.family = AF_INET6, .addr = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}}};
 
 #define ADDED(minor)                                                           \
     "X-Forwarded-For: 10.0.0.7\r\nX-Forwarded-Proto: http\r\n"                 \
@@ -94,7 +94,7 @@ Test(head_write, writes_requests)
         struct parsed *parsed = parse_good(requests[i].in, true);
         struct gw_request_places places;
         char out[2048];
-        size_t len = gw_request_write(&parsed->head, &peer_v4,
+        size_t len = gw_request_write(&parsed->head, &client_v4,
                                       requests[i].wants_identity, &places,
                                       (struct eio_span){out, sizeof(out)});
         check_span((struct eio_span){out, len}, requests[i].out);
@@ -113,7 +113,7 @@ Test(head_write, writes_requests_into_exactly_as_much_room_as_they_need)
         for (size_t room = 0; room <= need; room++) {
             struct gw_request_places places;
             struct guard guard = guard_copy(nothing, room);
-            size_t len = gw_request_write(&parsed->head, &peer_v4,
+            size_t len = gw_request_write(&parsed->head, &client_v4,
                                           requests[i].wants_identity, &places,
                                           (struct eio_span){guard.bytes, room});
             cr_assert_eq(len, room == need ? need : 0, "case %zu, room %zu", i,
@@ -152,7 +152,7 @@ Test(head_write, says_where_things_stand)
         struct gw_request_places places;
         char out[1024];
         memset(&places, 0xa5, sizeof(places));
-        size_t len = gw_request_write(&parsed->head, &peer_v4, false, &places,
+        size_t len = gw_request_write(&parsed->head, &client_v4, false, &places,
                                       (struct eio_span){out, sizeof(out)});
         cr_assert_gt(len, 0);
         check_place(out, places.path, cases[i].path);
@@ -166,18 +166,43 @@ Test(head_write, forwards_an_address_of_either_family)
 {
     static const struct eio_span bytes =
         BYTES("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    static const struct gw_peer mapped = {
-        .family = AF_INET6,
-        .addr = {[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 7}};
     struct parsed *parsed = parse_good(bytes, true);
     struct gw_request_places places;
     char out[512];
     struct eio_span room = {out, sizeof(out) - 1};
 
-    out[gw_request_write(&parsed->head, &peer_v6, false, &places, room)] = '\0';
+    out[gw_request_write(&parsed->head, &client_v6, false, &places, room)] =
+        '\0';
     cr_assert_not_null(strstr(out, "\r\nX-Forwarded-For: 2001:db8::1\r\n"));
-    out[gw_request_write(&parsed->head, &mapped, false, &places, room)] = '\0';
-    cr_assert_not_null(strstr(out, "\r\nX-Forwarded-For: 10.0.0.7\r\n"));
+    parsed_free(parsed);
+}
+
+/* The client first, then the proxies; one without an address is left out. */
+Test(head_write, forwards_a_chain)
+{
+    static const struct eio_span bytes =
+        BYTES("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    struct gw_client client = client_v4;
+    struct parsed *parsed = parse_good(bytes, true);
+    struct gw_request_places places;
+    char out[512];
+    struct eio_span room = {out, sizeof(out) - 1};
+
+    client.hops[0] = client_v6.peer;
+    client.hops[1].family = AF_UNIX;
+    client.hop_count = 2;
+    client.is_tls = true;
+    client.host = eio_span_of("asked.example");
+    out[gw_request_write(&parsed->head, &client, false, &places, room)] = '\0';
+    cr_assert_not_null(
+        strstr(out, "\r\nX-Forwarded-For: 10.0.0.7, 2001:db8::1\r\n"
+                    "X-Forwarded-Proto: https\r\n"
+                    "X-Forwarded-Host: asked.example\r\nVia: 1.1 sidgate\r\n"),
+        "%s", out);
+    client.peer.family = AF_UNIX;
+    client.hop_count = 0;
+    out[gw_request_write(&parsed->head, &client, false, &places, room)] = '\0';
+    cr_assert_null(strstr(out, "X-Forwarded-For"));
     parsed_free(parsed);
 }
 

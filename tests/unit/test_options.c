@@ -51,7 +51,7 @@ Test(options, defaults)
     check_good("--backend 127.0.0.1:3001");
     cr_expect_eq(action, GW_ACTION_RUN);
     cr_expect_eq(config.listen_count, 1);
-    cr_expect_str_eq(config.listen[0].text, "0.0.0.0:8080");
+    cr_expect_str_eq(config.listen[0].address.text, "0.0.0.0:8080");
     cr_expect_eq(config.backend_count, 1);
     cr_expect_str_eq(config.backends[0].id, "127.0.0.1:3001");
     cr_expect_eq(config.backends[0].weight, 1);
@@ -60,6 +60,8 @@ Test(options, defaults)
     cr_expect_str_eq(config.paths[1], "/engine.io/");
     cr_expect_eq(config.source_count, 0);
     cr_expect_eq(config.admin.addr_len, 0);
+    cr_expect_str_eq(config.admin_token_file, "");
+    cr_expect_not(config.serve_health);
     cr_expect_neq(config.gateway_name[0], '\0');
     cr_expect(config.workers >= 1 && config.workers <= 64);
     cr_expect_eq(config.balance, GW_BALANCE_LEAST_SESSIONS);
@@ -84,6 +86,32 @@ Test(options, defaults)
     cr_expect_eq(config.shutdown_delay_ms, 0);
     cr_expect_eq(config.shutdown_timeout_ms, 30000);
     cr_expect_eq(config.shutdown_rate, 1000);
+}
+
+Test(options, defaults_of_the_edge)
+{
+    check_good("--backend 127.0.0.1:3001");
+    cr_expect_eq(config.trusted_count, 0);
+    cr_expect_not(config.trusts_unix);
+    cr_expect_eq(config.real_address, GW_REAL_ADDRESS_X_FORWARDED_FOR);
+    cr_expect_eq(config.origin_count, 0);
+    cr_expect_eq(config.certificate_count, 0);
+    cr_expect_eq(config.tls_min_version, GW_TLS_1_2);
+    cr_expect_eq(strncmp(config.tls_ciphers, "ECDHE-ECDSA-AES128-GCM", 22), 0);
+    cr_expect_str_eq(config.tls_client_ca, "");
+    cr_expect_eq(config.tls_client_verify, GW_CLIENT_VERIFY_REQUIRE);
+    cr_expect_str_eq(config.backend_ca, "");
+    cr_expect_str_eq(config.backend_certificate.file, "");
+    cr_expect_str_eq(config.user, "");
+    cr_expect_not(config.seccomp);
+    cr_expect_eq(config.max_requests_per_connection, 0);
+    cr_expect_eq(config.max_streamed_bodies, 1000);
+    cr_expect_eq(config.min_body_rate, 64);
+    cr_expect_eq(config.max_connections_per_address, 0);
+    cr_expect_eq(config.max_sessions_per_address, 0);
+    cr_expect_eq(config.handshake_rate_per_address, 0);
+    cr_expect_eq(config.tcp_keepalive_ms, 60000);
+    cr_expect_eq(config.tcp_user_timeout_ms, 60000);
 }
 
 struct good {
@@ -120,6 +148,24 @@ Test(options, values)
         {B1 "--shutdown-rate 0", FIELD(shutdown_rate), 0},
         {B1 "--recovery-rate 0", FIELD(recovery_rate), 0},
         {B1 "--recovery-rate 1000000", FIELD(recovery_rate), 1000000},
+        {B1 "--real-address forwarded", FIELD(real_address), 1},
+        {B1 "--real-address x-real-ip", FIELD(real_address), 2},
+        {B1 "--tls-min-version 1.3", FIELD(tls_min_version), GW_TLS_1_3},
+        {B1 "--tls-client-verify optional", FIELD(tls_client_verify), 1},
+        {B1 "--max-requests-per-connection 1000000000",
+         FIELD(max_requests_per_connection), 1000000000},
+        {B1 "--max-streamed-bodies 0", FIELD(max_streamed_bodies), 0},
+        {B1 "--max-streamed-bodies 1000000", FIELD(max_streamed_bodies),
+         1000000},
+        {B1 "--min-body-rate 1k", FIELD(min_body_rate), 1024},
+        {B1 "--min-body-rate 1g", FIELD(min_body_rate), 1 << 30},
+        {B1 "--max-connections-per-address 10000000",
+         FIELD(max_connections_per_address), 10000000},
+        {B1 "--max-sessions-per-address 5", FIELD(max_sessions_per_address), 5},
+        {B1 "--handshake-rate-per-address 1000000",
+         FIELD(handshake_rate_per_address), 1000000},
+        {B1 "--tcp-keepalive 24h", FIELD(tcp_keepalive_ms), 86400000},
+        {B1 "--tcp-user-timeout 0", FIELD(tcp_user_timeout_ms), 0},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -148,9 +194,10 @@ Test(options, lists)
                "--source-address ::1 --source-address=[::1] "
                "--admin [::1]:0 --netty --gateway-name gw-a.b_c");
     cr_expect_eq(config.listen_count, 3);
-    cr_expect_eq(config.listen[0].addr.ss_family, AF_INET);
-    cr_expect_eq(config.listen[1].addr.ss_family, AF_INET6);
-    cr_expect_eq(config.listen[1].addr_len, sizeof(struct sockaddr_in6));
+    cr_expect_eq(config.listen[0].address.addr.ss_family, AF_INET);
+    cr_expect_eq(config.listen[1].address.addr.ss_family, AF_INET6);
+    cr_expect_eq(config.listen[1].address.addr_len,
+                 sizeof(struct sockaddr_in6));
     cr_expect_eq(config.backend_count, 2);
     cr_expect_str_eq(config.backends[0].id, "n1");
     cr_expect_str_eq(config.backends[0].address.text, "127.0.0.1:3001");
@@ -254,6 +301,31 @@ Test(options, bad_values)
          "or 2m, from 10ms to 1h"},
         {B1 "--recovery-rate 1000001",
          "--recovery-rate: 1000001 is not between 0 and 1000000"},
+        {B1 "--real-address x-client-ip",
+         "--real-address: x-client-ip is none of "
+         "x-forwarded-for|forwarded|x-real-ip"},
+        {B1 "--tls-min-version 1.1",
+         "--tls-min-version: 1.1 is none of 1.2|1.3"},
+        {B1 "--max-requests-per-connection 1000000001",
+         "--max-requests-per-connection: 1000000001 is not between 0 and "
+         "1000000000"},
+        {B1 "--max-streamed-bodies 1000001",
+         "--max-streamed-bodies: 1000001 is not between 0 and 1000000"},
+        {B1 "--min-body-rate 2g",
+         "--min-body-rate: 2g is not between 0 and 1g"},
+        {B1 "--max-connections-per-address 10000001",
+         "--max-connections-per-address: 10000001 is not between 0 and "
+         "10000000"},
+        {B1 "--max-sessions-per-address 10000001",
+         "--max-sessions-per-address: 10000001 is not between 0 and "
+         "10000000"},
+        {B1 "--handshake-rate-per-address 1000001",
+         "--handshake-rate-per-address: 1000001 is not between 0 and "
+         "1000000"},
+        {B1 "--tcp-keepalive 25h",
+         "--tcp-keepalive: 25h is not between 0 and 24h"},
+        {B1 "--tcp-user-timeout 25h",
+         "--tcp-user-timeout: 25h is not between 0 and 24h"},
         {B1 "--max-head 1023", "--max-head: 1023 is not between 1k and 64k"},
         {B1 "--max-head 64kb",
          "--max-head: 64kb is not a size such as 512, 64k or 1m, from 1k to "
@@ -277,6 +349,8 @@ Test(options, bad_values)
 
     CHECK_BAD(table);
 }
+
+#define BACKEND_FORM "[id=]host:port[,weight=N][,tls][,name=host][,verify=off]"
 
 Test(options, bad_addresses)
 {
@@ -319,7 +393,13 @@ Test(options, bad_addresses)
          "--backend: 127.0.0.1:1,weight=257: the weight is not between 1 and "
          "256"},
         {"--backend 127.0.0.1:1,slow",
-         "--backend: 127.0.0.1:1,slow: only ,weight=N may follow the address"},
+         "--backend: 127.0.0.1:1,slow: slow is no part of " BACKEND_FORM},
+        {"--backend 127.0.0.1:1,=1",
+         "--backend: 127.0.0.1:1,=1:  is no part of " BACKEND_FORM},
+        {"--backend 127.0.0.1:1,weight",
+         "--backend: 127.0.0.1:1,weight: weight needs a value"},
+        {"--backend 127.0.0.1:1,weight=1,weight=1",
+         "--backend: 127.0.0.1:1,weight=1,weight=1: weight is given twice"},
         {"--backend a=127.0.0.1:1 --backend a=127.0.0.1:2",
          "--backend: the id a is given twice"},
         {"--backend a=127.0.0.1:1 --backend b=127.0.0.1:1",

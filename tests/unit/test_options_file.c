@@ -80,7 +80,7 @@ Test(options_file, all_kinds_of_values)
 
     cr_assert_eq(read_text(text, strlen(text)), 0, "%s", error);
     cr_expect_eq(config.listen_count, 1);
-    cr_expect_str_eq(config.listen[0].text, "127.0.0.1:0");
+    cr_expect_str_eq(config.listen[0].address.text, "127.0.0.1:0");
     cr_expect_eq(config.backend_count, 2);
     cr_expect_eq(config.backends[0].weight, 2);
     cr_expect_eq(config.path_count, 3);
