@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -129,11 +130,20 @@ static bool agent_connect(struct bench_engine *engine,
         fail(engine, agent, strerror(errno));
         return false;
     }
+    if (!engine->is_tls)
+        return true;
+    agent->ssl = bench_secure_open(agent->fd);
+    if (agent->ssl == NULL || fcntl(agent->fd, F_SETFL, O_NONBLOCK) != 0) {
+        fail(engine, agent, "no TLS");
+        return false;
+    }
     return true;
 }
 
 void bench_agent_close(struct bench_agent *agent)
 {
+    SSL_free(agent->ssl);
+    agent->ssl = NULL;
     if (agent->fd >= 0)
         close(agent->fd);
     agent->fd = -1;
@@ -143,7 +153,7 @@ void bench_agent_close(struct bench_agent *agent)
 static bool agent_send(struct bench_engine *engine, struct bench_agent *agent,
                        const char *data, size_t len)
 {
-    if (send(agent->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len)
+    if (bench_send(agent->ssl, agent->fd, data, len) == (ssize_t)len)
         return true;
     fail(engine, agent, strerror(errno));
     return false;
@@ -393,14 +403,19 @@ static void on_readable(struct bench_engine *engine, struct bench_agent *agent)
     size_t have = agent->kept_len;
     ssize_t got;
 
-    memcpy(scratch, agent->kept, have);
-    got = recv(agent->fd, scratch + have, sizeof(scratch) - have, MSG_DONTWAIT);
-    if (got > 0)
-        consume(engine, agent, have + (size_t)got);
-    else if (got == 0)
-        fail(engine, agent, "the peer closed the connection");
-    else if (errno != EAGAIN)
-        fail(engine, agent, strerror(errno));
+    do {
+        memcpy(scratch, agent->kept, have);
+        got = bench_recv(agent->ssl, agent->fd, scratch + have,
+                         sizeof(scratch) - have, MSG_DONTWAIT);
+        if (got > 0)
+            consume(engine, agent, have + (size_t)got);
+        else if (got == 0)
+            fail(engine, agent, "the peer closed the connection");
+        else if (errno != EAGAIN)
+            fail(engine, agent, strerror(errno));
+        have = agent->kept_len;
+        /* What OpenSSL has read ahead raises no event. */
+    } while (got > 0 && agent->ssl != NULL && !engine->has_failed);
 }
 
 bool bench_engine_turn(struct bench_engine *engine, int64_t wake_ns)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/secure.h"
 #include "bench/wire.h"
 
 enum bench_step {
@@ -35,7 +36,8 @@ enum bench_expect {
 };
 
 struct bench_agent {
-    int fd; /* -1 while not connected */
+    int fd;   /* -1 while not connected */
+    SSL *ssl; /* NULL: plain */
     enum bench_expect expect;
     unsigned frames_left;
     uint64_t skip;               /* payload bytes still to pass over */
@@ -56,6 +58,7 @@ typedef bool (*bench_done_fn)(struct bench_engine *engine,
 struct bench_engine {
     int epoll_fd;
     uint16_t port;
+    bool is_tls;
     bool has_failed;
     bench_done_fn done;
     int64_t deadline_ns;

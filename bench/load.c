@@ -3,7 +3,7 @@
  * and prints what that cost the proxy.
  *
  *   bench_load ports N            N free ports
- *   bench_load wait PORT          until a handshake there succeeds
+ *   bench_load wait PORT [--tls]  until a handshake there succeeds
  *   bench_load run --row ROW --port PORT [...]
  *
  * The line that a run prints begins with the row's value: ns of CPU (bytes of
@@ -22,6 +22,7 @@
 
 #include "bench/proc.h"
 #include "bench/row.h"
+#include "bench/secure.h"
 #include "bench/wire.h"
 
 #define MAX_PORTS  16u
@@ -51,22 +52,28 @@ static int open_port(uint16_t port)
 }
 
 /* One GET on a connection of its own; the body goes to out as a string. */
-static bool get(uint16_t port, const char *target, char *out, size_t out_size)
+static bool get(uint16_t port, bool is_tls, const char *target, char *out,
+                size_t out_size)
 {
     struct bench_message response;
     enum bench_parse result = BENCH_MORE;
     char buf[4096];
     size_t len = 0;
     int fd = open_port(port);
+    SSL *ssl = NULL;
 
     if (fd < 0)
         return false;
+    if (is_tls && (ssl = bench_secure_open(fd)) == NULL) {
+        close(fd);
+        return false;
+    }
     snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
              target);
-    if (send(fd, buf, strlen(buf), MSG_NOSIGNAL) < 0)
+    if (bench_send(ssl, fd, buf, strlen(buf)) < 0)
         len = sizeof(buf);
     while (len < sizeof(buf)) {
-        ssize_t got = recv(fd, buf + len, sizeof(buf) - len, 0);
+        ssize_t got = bench_recv(ssl, fd, buf + len, sizeof(buf) - len, 0);
 
         if (got <= 0)
             break;
@@ -77,6 +84,7 @@ static bool get(uint16_t port, const char *target, char *out, size_t out_size)
         if (result != BENCH_MORE)
             break;
     }
+    SSL_free(ssl);
     close(fd);
     if (result != BENCH_OK || response.status != 200)
         return false;
@@ -90,7 +98,7 @@ static long long misroutes(const struct bench_options *options)
     char text[32];
 
     if (options->backend_port == 0 ||
-        !get(options->backend_port, "/misroutes", text, sizeof(text)))
+        !get(options->backend_port, false, "/misroutes", text, sizeof(text)))
         return 0;
     return strtoll(text, NULL, 10);
 }
@@ -114,14 +122,14 @@ static int print_ports(unsigned count)
     return 0;
 }
 
-static int wait_port(uint16_t port)
+static int wait_port(uint16_t port, bool is_tls)
 {
     const struct timespec pause = {.tv_nsec = 10000000};
     int64_t deadline_ns = bench_now_ns() + WAIT_MS * 1000000ll;
     char body[256];
 
     while (bench_now_ns() < deadline_ns) {
-        if (get(port, "/socket.io/?EIO=4&transport=polling", body,
+        if (get(port, is_tls, "/socket.io/?EIO=4&transport=polling", body,
                 sizeof(body)))
             return 0;
         nanosleep(&pause, NULL);
@@ -171,6 +179,9 @@ static void take_option(struct bench_options *options, int which)
     case 'R':
         options->rate = number(optarg, MAX_RATE);
         break;
+    case 't':
+        options->is_tls = true;
+        break;
     default:
         exit(2);
     }
@@ -187,6 +198,7 @@ static int run(int argc, char **argv)
         {"idle", required_argument, NULL, 'i'},
         {"count", required_argument, NULL, 'c'},
         {"rate", required_argument, NULL, 'R'},
+        {"tls", no_argument, NULL, 't'},
         {NULL, 0, NULL, 0},
     };
     struct bench_options options = {.agents = 32, .count = 10000, .rate = 1000};
@@ -214,10 +226,12 @@ int main(int argc, char **argv)
     bench_raise_limits();
     if (argc == 3 && strcmp(argv[1], "ports") == 0)
         return print_ports(number(argv[2], MAX_PORTS));
-    if (argc == 3 && strcmp(argv[1], "wait") == 0)
-        return wait_port((uint16_t)number(argv[2], 65535));
+    if (argc >= 3 && strcmp(argv[1], "wait") == 0)
+        return wait_port((uint16_t)number(argv[2], 65535),
+                         argc == 4 && strcmp(argv[3], "--tls") == 0);
     if (argc > 2 && strcmp(argv[1], "run") == 0)
         return run(argc - 1, argv + 1);
-    fprintf(stderr, "usage: bench_load ports N | wait PORT | run OPTIONS\n");
+    fprintf(stderr,
+            "usage: bench_load ports N | wait PORT [--tls] | run OPTIONS\n");
     return 2;
 }

@@ -29,7 +29,10 @@ function describe(row, text, unit, factor, goal)
     unit_of[row] = unit
     factor_of[row] = factor
     goal_of[row] = goal
-    base_of[row] = row ~ /^handshake/ ? "haproxy-sid" : "haproxy"
+    base_of[row] = row ~ /^handshake/ && tls != "yes" ? \
+        "haproxy-sid" : "haproxy"
+    if (tls == "yes")
+        goal_of[row] = 1
 }
 
 {
@@ -91,6 +94,8 @@ function best_peer(row,    i, target, best, found)
 # What the goal is about: bytes, or a ratio to something the row names.
 function achieved(row,    before)
 {
+    if (tls == "yes")
+        return paired(row, "sidgate", "haproxy")
     if (row == "idle")
         return median(values[row, "sidgate"])
     if (row ~ /latency$/)
@@ -104,6 +109,8 @@ function achieved(row,    before)
 
 function goal_text(row)
 {
+    if (tls == "yes")
+        return "<= 1.00 x haproxy"
     if (row == "idle")
         return "<= 600 B"
     if (row ~ /latency$/)
@@ -134,7 +141,7 @@ function print_row(row,    i, result)
         result = achieved(row)
         printf "  %s", goal_text(row)
         if (result != "") {
-            printf row == "idle" ? ": %.0f" : ": %.2f", result
+            printf row == "idle" && tls != "yes" ? ": %.0f" : ": %.2f", result
             printf result <= goal_of[row] ? " met" : " MISSED"
             missed += result > goal_of[row]
         }
@@ -189,7 +196,8 @@ END {
             comma = ","
         }
     printf "\n%d rounds in %d s; in brackets: the median of the rounds' " \
-        "ratios to\nhaproxy (handshakes: to haproxy-sid).\n", rounds, seconds
+        "ratios to\nhaproxy%s.\n", rounds, seconds, \
+        tls == "yes" ? "" : " (handshakes: to haproxy-sid)"
     if (median(waits) > 5)
         printf "The machine was busy: the proxies waited for their core for " \
             "%d %% of the time they\nused it. The absolute figures are too " \

@@ -380,6 +380,7 @@ bool bench_run_row(const struct bench_options *options)
         perror("bench_load");
         exit(1);
     }
+    run.engine.is_tls = options->is_tls;
     for (unsigned i = 0; i < run.total; i++)
         run.agents[i].fd = -1;
     is_fine = options->row->kind == KIND_IDLE ? measure_idle(&run, &reading)

@@ -13,7 +13,8 @@ struct bench_options {
     const struct bench_row *row;
     uint16_t port;
     uint16_t backend_port; /* asked for its count of misroutes; 0: not */
-    pid_t pid;             /* of the proxy; 0: nothing to account to */
+    bool is_tls;
+    pid_t pid; /* of the proxy; 0: nothing to account to */
     unsigned agents;
     unsigned idle;  /* further tunnels that stay silent */
     unsigned count; /* operations; of a broadcast: shouts */

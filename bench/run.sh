@@ -17,6 +17,7 @@ only=
 targets=sidgate,sidgate-redis,haproxy,haproxy-sid,nginx,haproxy-tuned,nginx-tuned,direct
 json=
 check=0
+tls=no
 proxy_cpu=0
 load_cpu=1
 
@@ -34,6 +35,8 @@ usage: bench/run.sh [options]
   --idle N           idle tunnels (default $idle_tunnels)
   --scale PERCENT    operations in each measurement (default $scale)
   --json FILE        write all figures there too
+  --tls              clients speak TLS, with an ECDSA certificate; without the
+                     targets and rows that are not about that
   --check            exit 1 if sidgate misses a goal
   --build DIR        where the programs were built (default build/release)
   --sidgate FILE     the sidgate binary (default DIR/gateway/sidgate)
@@ -70,6 +73,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --quick) rounds=3 idle_rounds=1 scale=25 idle_tunnels=2000 limit=50 ;;
     --check) check=1 ;;
+    --tls) tls=yes targets=sidgate,haproxy,nginx ;;
     --realtime) policy=(--rr 1) ;;
     --help) usage && exit 0 ;;
     --only | --targets | --rounds | --idle-rounds | --idle | --limit | \
@@ -130,6 +134,20 @@ results=$work/results.tsv
 declare -A pid port main_pid
 declare -A store=([sidgate]=memory)
 
+# What each program needs to be told to speak TLS.
+haproxy_tls='' nginx_tls='' sidgate_listen='' sidgate_tls=() load_tls=()
+if [ $tls = yes ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+        -nodes -days 2 -subj /CN=localhost -keyout "$work/key.pem" \
+        -out "$work/cert.pem" 2>"$work/openssl.log" ||
+        die "openssl made no certificate"
+    cat "$work/cert.pem" "$work/key.pem" >"$work/both.pem"
+    haproxy_tls=" ssl crt $work/both.pem alpn http/1.1"
+    nginx_tls=" ssl; ssl_certificate $work/both.pem; ssl_certificate_key $work/both.pem"
+    sidgate_listen=,tls sidgate_tls=(--tls-certificate "$work/both.pem")
+    load_tls=(--tls)
+fi
+
 on_proxy_cpu() { exec chrt "${policy[@]}" taskset -c "$proxy_cpu" "$@"; }
 on_load_cpu() { chrt "${policy[@]}" taskset -c "$load_cpu" "$@"; }
 
@@ -164,7 +182,8 @@ config_of() {
     haproxy*) template=$here/peers/$target.cfg.in ;;
     *) template=$here/peers/$target.conf.in ;;
     esac
-    sed -e "s|@PORT@|${port[$target]}|" -e "s|@DIR@|$work|" \
+    sed -e "s|@BIND@|$haproxy_tls|" -e "s|@LISTEN@|$nginx_tls|" \
+        -e "s|@PORT@|${port[$target]}|" -e "s|@DIR@|$work|" \
         -e "s|@NAME@|$target|" -e "s|@NOFILE@|$nofile|" \
         -e "s|@MAXCONN@|$maxconn|" -e "s|@CONNECTIONS@|$((nofile - 100))|" \
         -e "s|@NODE1@|${nodes[0]}|" -e "s|@NODE2@|${nodes[1]}|" \
@@ -202,7 +221,7 @@ start() {
     sidgate*)
         [ "$target" = sidgate ] || start_redis
         on_proxy_cpu "$sidgate" --workers 1 --store "${store[$target]}" \
-            --listen "127.0.0.1:${port[$target]}" \
+            --listen "127.0.0.1:${port[$target]}$sidgate_listen" "${sidgate_tls[@]}" \
             --backend "b1=127.0.0.1:${nodes[0]}" \
             --backend "b2=127.0.0.1:${nodes[1]}" \
             --backend "b3=127.0.0.1:${nodes[2]}" \
@@ -221,7 +240,7 @@ start() {
     esac
     main_pid[$target]=$!
     pid[$target]=$!
-    if ! "$load" wait "${port[$target]}"; then
+    if ! "$load" wait "${port[$target]}" "${load_tls[@]}"; then
         cat "$work/$target.log" >&2
         die "$target did not start"
     fi
@@ -257,7 +276,7 @@ measure() {
         if ! line=$(on_load_cpu "$load" run --row "${row_kind[$row]}" \
             --port "${port[$target]}" --pid "${pid[$target]}" \
             --backend "${nodes[0]}" --agents "$agents" --idle "$idle" \
-            --count "$((count > 20 ? count : 20))"); then
+            --count "$((count > 20 ? count : 20))" "${load_tls[@]}"); then
             cat "$work/$target.log" >&2 2>/dev/null || true
             die "row $row failed on $target"
         fi
@@ -349,5 +368,5 @@ for ((round = 0; round < rounds; round++)); do
 done
 
 awk -f "$here/report.awk" -v json="$json" -v check="$check" \
-    -v idle="$idle_tunnels" \
+    -v idle="$idle_tunnels" -v tls=$tls \
     -v seconds=$((SECONDS - started)) "$results"
