@@ -323,14 +323,28 @@ enum gw_account_verdict gw_accounts_handshake(struct gw_accounts *accounts,
     /* The workers' clocks differ a little; a bucket must not go back. */
     if (now_ms > shard->now_ms)
         shard->now_ms = now_ms;
+    bool has_limit = accounts->limits[SESSIONS] > 0;
     struct account *account =
-        accounts->rate > 0 ? find_or_make(&place) : find(&place);
-    if (account != NULL) {
+        accounts->rate > 0 || has_limit ? find_or_make(&place) : find(&place);
+    if (account != NULL)
         verdict = judge(accounts, account, shard->now_ms, retry_s);
+    if (verdict == GW_ACCOUNT_OK && has_limit)
+        add(&place, account, SESSIONS);
+    else if (account != NULL)
         settle(shard, account);
-    }
     place_unlock(&place);
     return verdict;
+}
+
+void gw_accounts_handshake_over(struct gw_accounts *accounts,
+                                const struct gw_peer *peer)
+{
+    if (accounts == NULL || accounts->limits[SESSIONS] == 0 ||
+        !has_address(peer))
+        return;
+    struct place place = place_lock(accounts, peer);
+    take_away(&place, SESSIONS);
+    place_unlock(&place);
 }
 
 void gw_accounts_session(struct gw_accounts *accounts, const char *client,

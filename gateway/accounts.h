@@ -41,13 +41,15 @@ enum gw_account_verdict {
 };
 
 /* A handshake is asked for: takes a token of the bucket unless it is refused;
- * *retry_s then says when it may come again, at least 1. Handshakes under way
- * are no sessions yet: where an address has many at once, there may be as many
- * sessions more than the limit. */
+ * *retry_s then says when it may come again, at least 1. One that is not counts
+ * as a session until gw_accounts_handshake_over, which follows once. */
 enum gw_account_verdict gw_accounts_handshake(struct gw_accounts *accounts,
                                               const struct gw_peer *peer,
                                               int64_t now_ms,
                                               unsigned *retry_s);
+
+void gw_accounts_handshake_over(struct gw_accounts *accounts,
+                                const struct gw_peer *peer);
 
 /* A session of this address (as text, as records have it) has begun (1) or
  * ended (-1); texts that are no address are not counted. May be called under a

@@ -45,6 +45,8 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
     if (exchange->is_streaming)
         atomic_fetch_sub_explicit(&worker->server->streamed_bodies, 1,
                                   memory_order_relaxed);
+    if (exchange->is_reserved)
+        gw_accounts_handshake_over(worker->server->accounts, &exchange->peer);
     if (exchange->has_account)
         gw_accounts_close(worker->server->accounts, &exchange->peer);
     exchange->conn->exchange = NULL;
@@ -169,7 +171,8 @@ void gw_exchange_client_timeout(struct gw_exchange *exchange)
 void gw_exchange_on_client(struct gw_exchange *exchange)
 {
     struct gw_conn *conn = exchange->conn;
-    if (gw_stream_unsent(conn->stream) == 0)
+    /* What watches the body runs on: else each byte would start it anew. */
+    if (conn->is_writing && gw_stream_unsent(conn->stream) == 0)
         gw_timer_stop(&conn->worker->wheel, &conn->timer);
     if (exchange->state == GW_EXCHANGE_BODY) {
         gw_exchange_collect(exchange);

@@ -71,6 +71,7 @@ struct gw_exchange {
     bool has_client_fin;    /* the client has shut its side */
     bool is_counted;        /* in backend->handshakes */
     bool is_streaming;      /* in server->streamed_bodies */
+    bool is_reserved;       /* counts as a session of its address */
     bool has_account;       /* a websocket through a proxy: counted for its
                                address until the tunnel takes that over */
     struct eio_query query; /* of a handshake: the sid that its client comes

@@ -120,6 +120,7 @@ static bool may_open_session(struct gw_exchange *exchange)
     switch (gw_accounts_handshake(worker->server->accounts, &exchange->peer,
                                   worker->now_ms, &retry_s)) {
     case GW_ACCOUNT_OK:
+        exchange->is_reserved = true;
         return true;
     case GW_ACCOUNT_RATE:
         gw_count(&worker->metrics.limited_handshake_rate);

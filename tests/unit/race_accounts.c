@@ -90,7 +90,9 @@ static void one_turn(struct holdings *mine, unsigned random, int64_t now_ms)
             atomic_fetch_add(&faults, 1);
         break;
     default:
-        gw_accounts_handshake(accounts, &peer, now_ms, &retry_s);
+        if (gw_accounts_handshake(accounts, &peer, now_ms, &retry_s) ==
+            GW_ACCOUNT_OK)
+            gw_accounts_handshake_over(accounts, &peer);
         if (retry_s < 1)
             atomic_fetch_add(&faults, 1);
         break;

@@ -55,7 +55,11 @@ static enum gw_account_verdict handshake(const char *text, int64_t now_ms,
 {
     const struct gw_peer peer = peer_of(text);
     *retry_s = 0;
-    return gw_accounts_handshake(accounts, &peer, now_ms, retry_s);
+    enum gw_account_verdict verdict =
+        gw_accounts_handshake(accounts, &peer, now_ms, retry_s);
+    if (verdict == GW_ACCOUNT_OK)
+        gw_accounts_handshake_over(accounts, &peer);
+    return verdict;
 }
 
 /* How many handshakes are let through before one is refused. */
@@ -141,6 +145,31 @@ Test(accounts, closing_too_often_does_not_underflow)
     leave("192.0.2.1");
     cr_expect(let_in("192.0.2.1"));
     cr_expect_not(let_in("192.0.2.1"));
+    gw_accounts_free(accounts);
+}
+
+/* Handshakes at once cannot be more than the sessions they may become. */
+Test(accounts, handshakes_under_way_count_as_sessions)
+{
+    const struct gw_peer peer = peer_of("192.0.2.1");
+    unsigned retry_s = 0;
+
+    open_accounts(0, 2, 0);
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(gw_accounts_handshake(accounts, &peer, NOW, &retry_s),
+                     GW_ACCOUNT_OK);
+    cr_expect_eq(gw_accounts_handshake(accounts, &peer, NOW, &retry_s),
+                 GW_ACCOUNT_SESSIONS);
+    gw_accounts_session(accounts, "192.0.2.1", 1);
+    gw_accounts_handshake_over(accounts, &peer);
+    cr_expect_eq(gw_accounts_handshake(accounts, &peer, NOW, &retry_s),
+                 GW_ACCOUNT_SESSIONS);
+    gw_accounts_handshake_over(accounts, &peer);
+    cr_expect_eq(gw_accounts_handshake(accounts, &peer, NOW, &retry_s),
+                 GW_ACCOUNT_OK);
+    gw_accounts_handshake_over(accounts, &peer);
+    gw_accounts_session(accounts, "192.0.2.1", -1);
+    cr_expect_eq(gw_accounts_count(accounts), 0);
     gw_accounts_free(accounts);
 }
 

@@ -46,7 +46,11 @@ static enum gw_account_verdict handshake(uint32_t n, int64_t now_ms)
 {
     const struct gw_peer peer = peer_number(n);
     unsigned retry_s;
-    return gw_accounts_handshake(accounts, &peer, now_ms, &retry_s);
+    enum gw_account_verdict verdict =
+        gw_accounts_handshake(accounts, &peer, now_ms, &retry_s);
+    if (verdict == GW_ACCOUNT_OK)
+        gw_accounts_handshake_over(accounts, &peer);
+    return verdict;
 }
 
 static void session(uint32_t n, int delta)

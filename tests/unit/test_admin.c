@@ -66,7 +66,7 @@ static struct gw_address address_of(const char *ip, int port)
         in6->sin6_port = htons((uint16_t)port);
         address.addr_len = sizeof(*in6);
     }
-    /* The Host of the requests below. */
+    /* So that the Host of the requests below is the listener's own. */
     snprintf(address.text, sizeof(address.text), "x:%d", port);
     return address;
 }
@@ -223,7 +223,6 @@ static void check_answer(size_t i, const char *bytes)
 {
     const char *body = strstr(bytes, "\r\n\r\n");
     char length[64];
-
     cr_assert_not_null(body, "request %zu: %s", i, bytes);
     cr_expect_str_eq(body + 4, requests[i].body, "request %zu", i);
     cr_expect_not_null(strstr(bytes, "connection: close\r\n"));

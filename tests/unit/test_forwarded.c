@@ -211,6 +211,10 @@ static const struct {
     {FWD, "10.0.0.1", "Forwarded: for=10.0.0.3;x=\"a\\\\\",for=10.0.0.2\r\n",
      "10.0.0.3 < 10.0.0.2 < 10.0.0.1"},
 
+    {FWD, "10.0.0.1",
+     "Forwarded: for=192.0.2.1, for=10.0.0.2;x=\"a\\\",b\"\r\n",
+     "192.0.2.1 < 10.0.0.2 < 10.0.0.1"},
+
     /* quotes that the client left open reach nothing behind them */
     {FWD, "10.0.0.1", "Forwarded: for=\"8.8.8.8, for=192.0.2.1\r\n",
      "192.0.2.1 < 10.0.0.1"},
@@ -404,6 +408,11 @@ static const struct {
      "a", 1},
     {FWD, "10.0.0.1",
      "Forwarded: for=192.0.2.1, for=10.0.0.2;proto=https;host=b\r\n", "", -1},
+    {FWD, "10.0.0.1",
+     "Forwarded: for=10.0.1.9;proto=https;host=x, for=10.0.1.8;proto=http,"
+     "for=10.0.1.7, for=10.0.1.6, for=10.0.1.5, for=10.0.1.4, for=10.0.1.3,"
+     "for=10.0.1.2, for=10.0.1.1\r\n",
+     "", 0},
     {FWD, "10.0.0.1", "Forwarded: for=unknown;proto=https;host=a\r\n", "a", 1},
     {FWD, "10.0.0.1", "Forwarded: proto=https\r\n", "", 1},
     {FWD, "10.0.0.1", "Forwarded: for=192.0.2.1;proto=https;host=\"a b\"\r\n",

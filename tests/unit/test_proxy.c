@@ -143,6 +143,7 @@ static const struct {
     {"PROXY UNKNOWNS\r\n", 14},
     {"PROXY UNKNOWN\n", 14},
     {"PROXY UNKNOWN \x01\r\n", 15},
+    {"PROXY UNKNOWN \x7f\r\n", 15},
     {"PROXY UNKNOWN \xc3\xa4\r\n", 15},
     {"PROXY UNKNOWN a\rb\r\n", 17},
 };

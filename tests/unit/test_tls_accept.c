@@ -410,20 +410,61 @@ Test(tls_accept, one_ticket_and_no_session_kept)
     tls_config_setup(&config);
     tls_config_add(&config, tls_issue(&(struct tls_order){.name = "a"}));
     begin();
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         SSL *client = client_new(
             &(struct client){.version = i ? TLS1_2_VERSION : TLS1_3_VERSION});
         SSL_CTX *ctx = SSL_get_SSL_CTX(client);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT);
         SSL_CTX_sess_set_new_cb(ctx, count_ticket);
+        /* Who wants no ticket is given no session id either. */
+        if (i == 2)
+            SSL_set_options(client, SSL_OP_NO_TICKET);
         tickets = 0;
         tls_meet(&pair, gw_tls_accept(tls), client);
         cr_expect(pair.is_done);
-        cr_expect_eq(tickets, 1, "%u", tickets);
+        cr_expect_eq(tickets, i < 2, "%u", tickets);
         cr_expect_eq(SSL_CTX_sess_number(SSL_get_SSL_CTX(pair.server)), 0);
-        unsigned id_len = 1;
-        SSL_SESSION_get_id(SSL_get_session(pair.server), &id_len);
-        cr_expect(i == 0 || id_len == 0);
+        tls_part(&pair);
+    }
+    gw_tls_free(tls);
+}
+
+Test(tls_accept, each_kind_of_key_has_its_staple)
+{
+    static const char *const ciphers[] = {"ECDHE-ECDSA-AES128-GCM-SHA256",
+                                          "ECDHE-RSA-AES128-GCM-SHA256"};
+    static const char *const names[] = {"ec.der", "rsa.der"};
+    const struct tls_issued *ca =
+        tls_issue(&(struct tls_order){.name = "ca", .is_ca = true});
+
+    tls_config_setup(&config);
+    for (size_t i = 0; i < 2; i++) {
+        const struct tls_issued *one =
+            tls_issue(&(struct tls_order){.name = i ? "rsa" : "ec",
+                                          .alt = "DNS:a.example",
+                                          .is_rsa = i == 1,
+                                          .issuer = ca});
+
+        tls_write_ocsp(names[i], one, ca, V_OCSP_CERTSTATUS_GOOD, 3600);
+        tls_config_add(&config, one);
+        snprintf(config.certificates[i].ocsp, GW_FILE_MAX, "%s",
+                 tls_path(names[i]));
+    }
+    begin();
+    for (size_t i = 0; i < 2; i++) {
+        unsigned char file[4096];
+        const unsigned char *der = NULL;
+        struct tls_pair pair;
+
+        meet(&pair, &(struct client){.version = TLS1_2_VERSION,
+                                     .ciphers = ciphers[i],
+                                     .wants_staple = true});
+        cr_assert(pair.is_done, "%s", pair.server_why);
+        long len = SSL_get_tlsext_status_ocsp_resp(pair.client, &der);
+        FILE *in = fopen(tls_path(names[i]), "r");
+        cr_assert_eq((long)fread(file, 1, sizeof(file), in), len);
+        fclose(in);
+        cr_expect_eq(memcmp(file, der, (size_t)len), 0);
         tls_part(&pair);
     }
     gw_tls_free(tls);
