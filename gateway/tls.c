@@ -94,6 +94,7 @@ static bool contexts_build(const struct gw_tls *tls,
     contexts->not_after = not_after == INT64_MAX ? 0 : not_after;
     if (!is_good)
         contexts_fini(contexts);
+    ERR_clear_error();
     return is_good;
 }
 

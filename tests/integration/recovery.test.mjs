@@ -9,6 +9,7 @@ import { describe, test } from 'node:test';
 import { startGateway } from '../support/gateway.mjs';
 import { assertClean, startCluster } from './lib/cluster.mjs';
 import { RawSession } from './lib/raw.mjs';
+import { LISTEN_TLS } from './lib/secure.mjs';
 import { within } from './lib/wait.mjs';
 
 const SESSIONS = 200;
@@ -47,7 +48,7 @@ async function forgetEverything(cluster) {
   await cluster.gateway.stop('SIGKILL');
   const gateway = await startGateway({
     backends: cluster.backends,
-    args: ['--listen', `127.0.0.1:${port}`],
+    args: ['--listen', `127.0.0.1:${port}${LISTEN_TLS}`],
   });
   cluster.gateway = { ...gateway, port };
 }

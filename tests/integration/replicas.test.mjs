@@ -2,12 +2,12 @@
 /* What one replica has learned, every other one knows at once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { COMPATIBLE, RovingAgent, clientFactory, exercisePython } from
-  './lib/clients.mjs';
+import { COMPATIBLE, clientFactory, exercisePython } from './lib/clients.mjs';
 import { SERVERS, assertClean } from './lib/cluster.mjs';
 import { exercise } from './lib/exercise.js';
 import { startReplicated } from './lib/replicas.mjs';
 import { assertAllNodesUsed, assertNoFaults } from './lib/report.mjs';
+import { RovingAgent } from './lib/secure.mjs';
 import { rove, summary, verdict } from './replica-soak.mjs';
 
 const ADDRESSES = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'];

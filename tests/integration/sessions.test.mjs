@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Many sessions, sessions that end and begin anew, clients that move. */
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
-import { COMPATIBLE, RovingAgent, clientFactory } from './lib/clients.mjs';
+import { COMPATIBLE, clientFactory } from './lib/clients.mjs';
 import {
   SERVERS,
   assertClean,
@@ -13,6 +12,7 @@ import {
 import { exercise, openClient, settle } from './lib/exercise.js';
 import { RawSession } from './lib/raw.mjs';
 import { assertAllNodesUsed, assertNoFaults } from './lib/report.mjs';
+import { Agent, RovingAgent } from './lib/secure.mjs';
 import { until, within } from './lib/wait.mjs';
 
 const ADDRESSES = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'];
@@ -117,7 +117,7 @@ for (const server of SERVERS)
         .filter(({ mode }) => mode !== 'websocket')
         .map((kind, i, all) => {
           /* Each poll in flight holds one; two are left for the rest. */
-          const agent = (all.agent ??= new http.Agent({
+          const agent = (all.agent ??= new Agent({
             keepAlive: true,
             maxSockets: all.length + 2,
           }));

@@ -2,11 +2,10 @@
 /* Sessions of different nodes that arrive on one and the same connection, as
  * they do from a proxy with a pool in front. */
 import assert from 'node:assert/strict';
-import http from 'node:http';
-import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { SERVERS, assertClean, startCluster } from './lib/cluster.mjs';
 import { RawSession } from './lib/raw.mjs';
+import { Agent, connect as connectTo } from './lib/secure.mjs';
 import { eachOf, until, within } from './lib/wait.mjs';
 
 const SESSIONS = 200;
@@ -43,7 +42,7 @@ for (const server of SERVERS)
     }
 
     test(`${REQUESTS} requests of ${SESSIONS} sessions`, async () => {
-      const agent = new http.Agent({ keepAlive: true, maxSockets: POOL });
+      const agent = new Agent({ keepAlive: true, maxSockets: POOL });
       const sessions = Array.from(
         { length: SESSIONS },
         () => new RawSession({ port: cluster.port, eio, agent }),
@@ -70,7 +69,7 @@ for (const server of SERVERS)
     /* Writes both GETs in one piece. `places` becomes where each session's
      * mark stands in what came back. */
     function pipeline(sessions) {
-      const socket = net.connect(cluster.port, '127.0.0.1');
+      const socket = connectTo({ port: cluster.port, host: '127.0.0.1' });
       const host = `127.0.0.1:${cluster.port}`;
       socket.setEncoding('utf8').write(
         sessions

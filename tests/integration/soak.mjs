@@ -11,13 +11,13 @@
  * Ends with 1 if any client or node saw a misroute, if a session failed, or if
  * a gateway had to recover a binding.
  */
-import http from 'node:http';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { COMPATIBLE, RovingAgent, clientFactory } from './lib/clients.mjs';
+import { COMPATIBLE, clientFactory } from './lib/clients.mjs';
 import { judge, remaining, startCluster } from './lib/cluster.mjs';
 import { exercise } from './lib/exercise.js';
 import { RawSession } from './lib/raw.mjs';
+import { Agent, RovingAgent } from './lib/secure.mjs';
 import { eachOf, pause } from './lib/wait.mjs';
 
 const DEFAULTS = {
@@ -187,7 +187,7 @@ export async function soak(options = {}) {
   try {
     for (const server of o.servers) {
       clusters.push(await startCluster({ server }));
-      clusters.at(-1).sharedAgent = new http.Agent({
+      clusters.at(-1).sharedAgent = new Agent({
         keepAlive: true,
         maxSockets: SHARED_POOL,
       });

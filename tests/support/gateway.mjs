@@ -6,6 +6,9 @@ import { existsSync } from 'node:fs';
 import http from 'node:http';
 import { fileURLToPath } from 'node:url';
 
+import { testCertificates } from './certificates.mjs';
+import { IS_TLS } from './wire.mjs';
+
 const READY_MS = 30_000;
 const STOP_MS = 40_000;
 const READY_LINE = /^\S+ info ready (.*)$/m;
@@ -37,11 +40,30 @@ function cleanEnvironment(env)
     return { ...Object.fromEntries(own), ...env };
 }
 
-function portOf(line, key)
+/* Every port in the value of a log line's `key`; none is that of a unix
+ * socket. */
+function portsOf(line, key)
 {
-    const pattern = new RegExp(`(?:^| )${key}=\\S*:(\\d+)(?:[\\s,]|$)`);
-    const match = pattern.exec(line);
-    return match ? Number(match[1]) : 0;
+    const value = new RegExp(`(?:^| )${key}=(\\S+)`).exec(line)?.[1] ?? '';
+    return [...value.matchAll(/:(\d+)(?=,|$)/g)].map((m) => Number(m[1]));
+}
+
+/* Those of all listeners but the first have lines of their own. */
+function listenPorts(line, stderr)
+{
+    const more = stderr.matchAll(/^\S+ info listening (.*)$/gm);
+    return [...portsOf(line, 'listen'),
+            ...[...more].flatMap((m) => portsOf(m[1], 'address'))];
+}
+
+/* The flags for listeners, and certificates where one of them needs some. */
+function listenArgs(listen, args)
+{
+    const flags = listen.flatMap((one) => ['--listen', one]);
+    if (listen.some((one) => /,tls\b/.test(one)) &&
+        !args.includes('--tls-certificate'))
+        flags.push('--tls-certificate', testCertificates().server.pem);
+    return flags;
 }
 
 /* Spawns the binary with exactly `args`. Gives {child, stderr(), exited},
@@ -127,17 +149,22 @@ export function parseMetrics(text)
     return values;
 }
 
+const LISTEN = [IS_TLS ? '127.0.0.1:0,tls' : '127.0.0.1:0'];
+
 /*
- * backends: [{id, port, host}], id and host may be left out; args: further
- * arguments; env: further environment. Resolves when sidgate says that it is
- * ready, rejects with its stderr if it ends or is silent for too long.
+ * backends: [{id, port, host}], id and host may be left out; listen: where;
+ * args: further arguments; env: further environment. Resolves when sidgate says
+ * that it is ready, rejects with its stderr if it ends or is silent for too
+ * long.
  *
- * Gives {port, adminPort, pid, stderr(), metrics(), get(path), stop()}. stop
- * may be called more than once and resolves to {code, signal}.
+ * Gives {port, ports, adminPort, pid, stderr(), metrics(), get(path), stop()};
+ * ports are those of all listeners in order, port is the first. stop may be
+ * called more than once and resolves to {code, signal}.
  */
-export async function startGateway({ backends = [], args = [], env = {} } = {})
+export async function startGateway({ backends = [], listen = LISTEN, args = [],
+                                     env = {} } = {})
 {
-    const argv = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const argv = [...listenArgs(listen, args), '--admin', '127.0.0.1:0'];
     for (const { id, port, host = '127.0.0.1' } of backends)
         argv.push('--backend', `${id ? `${id}=` : ''}${host}:${port}`);
     const run = spawnGateway([...argv, ...args], env);
@@ -154,7 +181,8 @@ export async function startGateway({ backends = [], args = [], env = {} } = {})
     run.child.unref();
     run.child.stderr.unref();
     run.child.stdout.unref();
-    const adminPort = portOf(line, 'admin');
+    const ports = listenPorts(line, run.stderr());
+    const [adminPort] = portsOf(line, 'admin');
     const get = (path) => adminGet(adminPort, path);
 
     async function metrics()
@@ -177,7 +205,8 @@ export async function startGateway({ backends = [], args = [], env = {} } = {})
     }
 
     return {
-        port: portOf(line, 'listen'),
+        port: ports[0],
+        ports,
         adminPort,
         pid: run.child.pid,
         exited: run.exited,

@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* One TCP connection as bytes: sends exactly what it is told, keeps exactly
- * what comes, and every wait has a deadline. */
+/* One connection as bytes: sends exactly what it is told, keeps exactly what
+ * comes, and every wait has a deadline. With TEST_TLS=1 those to the gateway
+ * are TLS ones, and all else is the same. */
 
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
+import tls from 'node:tls';
 
+import { testCertificates } from './certificates.mjs';
 import { parseBody, parseHead, parseMessage } from './http1.mjs';
 
 const WAIT_MS = 5000;
 /* For waits that end by an event alone. */
 export const FOREVER = Infinity;
 const EMPTY = Buffer.alloc(0);
+
+export const IS_TLS = process.env.TEST_TLS === '1';
+/* What backends are told of such clients. */
+export const SCHEME = IS_TLS ? 'https' : 'http';
+/* For tests of what TLS hides or has no word for. */
+export const PLAIN_ONLY = IS_TLS && 'of TCP alone';
 
 /* Strings stand for bytes: one character, one byte. */
 export function bytesOf(data)
@@ -25,9 +35,11 @@ export function gate()
 }
 
 export class Wire {
-    constructor(socket)
+    /* `raw` is the TCP connection beneath a TLS one. */
+    constructor(socket, raw = socket)
     {
         this.socket = socket;
+        this.raw = raw;
         this.buffer = EMPTY; /* come and not yet taken */
         this.history = [];   /* everything that came, unless a sink took it */
         this.total = 0;
@@ -36,7 +48,7 @@ export class Wire {
         this.error = null;
         this.closed = false;
         this.waiters = new Set();
-        socket.setNoDelay(true);
+        raw.setNoDelay(true);
         socket.on('data', (chunk) => this.#arrived(chunk));
         socket.on('end', () => this.#changed(() => (this.fin = true)));
         socket.on('error', (e) => this.#changed(() => (this.error = e.code)));
@@ -127,7 +139,7 @@ export class Wire {
         }
     }
 
-    /* FIN; the other direction stays open. */
+    /* FIN, with TLS close_notify before it; the other direction stays open. */
     finish(data)
     {
         this.socket.end(data === undefined ? undefined : bytesOf(data));
@@ -136,7 +148,7 @@ export class Wire {
 
     reset()
     {
-        this.socket.resetAndDestroy();
+        this.raw.resetAndDestroy();
         return this;
     }
 
@@ -219,26 +231,62 @@ export class Wire {
     }
 }
 
-/* Connects; `paused` sockets read nothing until socket.resume(). */
-export function connect(port, { host = '127.0.0.1', paused = false } = {})
+function connected(socket, event)
 {
     return new Promise((resolve, reject) => {
-        const socket = net.connect({ host, port, allowHalfOpen: true });
         socket.once('error', reject);
-        socket.once('connect', () => {
+        socket.once(event, () => {
             socket.off('error', reject);
-            const wire = new Wire(socket);
-            if (paused)
-                socket.pause();
-            resolve(wire);
+            resolve(socket);
         });
     });
 }
 
-/* One exchange on a connection of its own. */
-export async function exchange(port, bytes, method = 'GET')
+let authority;
+
+/* What makes a TLS connection of `raw`. */
+function secured(raw, options)
 {
-    const wire = await connect(port);
+    if (!authority)
+        authority = readFileSync(testCertificates().authority.certificate);
+    const socket = tls.connect({ ca: authority, host: '127.0.0.1', ...options,
+                                 socket: raw });
+    return connected(socket, 'secureConnect');
+}
+
+/*
+ * Connects, to a port or, with `path`, to a unix socket. `first` is sent before
+ * all else, TLS included; `secure` says whether to speak TLS, or with which
+ * options of tls.connect(). Gives {socket, raw}.
+ */
+export async function openSocket(port, {
+    host = '127.0.0.1', path, localAddress, first, secure = IS_TLS,
+} = {})
+{
+    const to = path ? { path } : { host, port, localAddress };
+    const raw = net.connect({ ...to, allowHalfOpen: true });
+    await connected(raw, 'connect');
+    if (first !== undefined)
+        raw.write(bytesOf(first));
+    const socket = secure ?
+        await secured(raw, secure === true ? {} : secure) : raw;
+    return { socket, raw };
+}
+
+/* The same as a Wire; `paused` ones read nothing until socket.resume(). */
+export async function connect(port, { paused = false, ...options } = {})
+{
+    const { socket, raw } = await openSocket(port, options);
+    const wire = new Wire(socket, raw);
+    if (paused)
+        socket.pause();
+    return wire;
+}
+
+/* One exchange on a connection of its own. */
+export async function exchange(port, bytes, method = 'GET', more = {})
+{
+    const wire = await connect(port, more);
     try {
         wire.send(bytes);
         return await wire.response(method);

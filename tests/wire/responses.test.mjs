@@ -32,6 +32,20 @@ const BAD = [
     ['no space before the status', status('HTTP/1.1200 OK')],
     ['two spaces before the status', status('HTTP/1.1  200 OK')],
     ['version 2.0', status('HTTP/2.0 200 OK')],
+    ['version 1.2', status('HTTP/1.2 200 OK')],
+    ['version 3.0', status('HTTP/3.0 200 OK')],
+    ['version 1.10', status('HTTP/1.10 200 OK')],
+    ['version 1', status('HTTP/1 200 OK')],
+    ['a version in lower case', status('http/1.1 200 OK')],
+    ['a space before the version', status(' HTTP/1.1 200 OK')],
+    ['a tab for a space', status('HTTP/1.1\t200\tOK')],
+    ['a status in hex', status('HTTP/1.1 0xC8 OK')],
+    ['a status with a plus', status('HTTP/1.1 +20 OK')],
+    ['a status with a comma', status('HTTP/1.1 200,OK')],
+    ['a request', 'GET /evil HTTP/1.1\r\nHost: h\r\n\r\n'],
+    ['a TLS alert', '\x15\x03\x01\x00\x02\x02\x46\r\n\r\nevil'],
+    ['a frame of HTTP/2', '\x00\x00\x12\x04\x00\x00\x00\x00\x00\r\n\r\nevil'],
+    ['nothing but empty lines', '\r\n\r\n\r\n\r\nevil'],
     ['version 0.9', status('HTTP/0.9 200 OK')],
     ['another protocol', status('ICY 200 OK')],
     ['a body without a head', '<html>\r\nevil\r\n\r\n</html>'],
@@ -42,6 +56,9 @@ const BAD = [
     ['LF for the empty line', 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\nevil'],
     ['NUL in the reason', status('HTTP/1.1 200 O\x00K')],
     ['CR in the reason', status('HTTP/1.1 200 O\rK')],
+    ['LF in the reason', status('HTTP/1.1 200 O\nK')],
+    ['ESC in the reason', status('HTTP/1.1 200 O\x1bK')],
+    ['a reason of 64 KiB', status(`HTTP/1.1 200 ${'O'.repeat(65536)}`)],
 
     ['both lengths', fields('Content-Length: 4\r\nTransfer-Encoding: chunked',
                             '4\r\nevil\r\n0\r\n\r\n')],
@@ -54,8 +71,33 @@ const BAD = [
     ['a negative length', fields('Content-Length: -4')],
     ['an empty length', fields('Content-Length:')],
     ['a length in hex', fields('Content-Length: 0x4')],
+    ['a length with letters', fields('Content-Length: 4x')],
+    ['a length with a space in it', fields('Content-Length: 4 4')],
+    ['a length in quotes', fields('Content-Length: "4"')],
+    ['a length with a fraction', fields('Content-Length: 4.0')],
+    ['a length of white space', fields('Content-Length: \t ')],
+    ['a folded length', fields('Content-Length:\r\n 4')],
+    ['an empty length before a good one',
+     fields('Content-Length:\r\nContent-Length: 4')],
+    ['a length and an unknown coding',
+     fields('Content-Length: 4\r\nTransfer-Encoding: cow')],
     ['a length of 2^64 + 4', fields('Content-Length: 18446744073709551620')],
     ['an unknown coding', fields('Transfer-Encoding: gzip')],
+    ['an empty coding', fields('Transfer-Encoding:')],
+    ['identity', fields('Transfer-Encoding: identity')],
+    ['a coding that ends in chunked', fields('Transfer-Encoding: xchunked',
+                                             '4\r\nevil\r\n0\r\n\r\n')],
+    ['chunked with a parameter', fields('Transfer-Encoding: chunked;a=b',
+                                        '4\r\nevil\r\n0\r\n\r\n')],
+    ['a comma behind chunked', fields('Transfer-Encoding: chunked,',
+                                      '4\r\nevil\r\n0\r\n\r\n')],
+    ['chunked in two fields', fields('Transfer-Encoding: chunked\r\n' +
+        'Transfer-Encoding: chunked', '4\r\nevil\r\n0\r\n\r\n')],
+    ['identity, then chunked in a second field',
+     fields('Transfer-Encoding: identity\r\nTransfer-Encoding: chunked',
+            '4\r\nevil\r\n0\r\n\r\n')],
+    ['chunked behind a vertical tab', fields('Transfer-Encoding: \x0bchunked',
+                                             '4\r\nevil\r\n0\r\n\r\n')],
     ['gzip, chunked', fields('Transfer-Encoding: gzip, chunked',
                              '4\r\nevil\r\n0\r\n\r\n')],
     ['chunked, gzip', fields('Transfer-Encoding: chunked, gzip')],
@@ -71,6 +113,17 @@ const BAD = [
     ['bare CR in a value', fields('A: b\rC: d\r\nContent-Length: 4')],
     ['bare LF behind a field', fields('A: b\nContent-Length: 4')],
     ['obs-fold', fields('A: b\r\n c\r\nContent-Length: 4')],
+    ['obs-fold with a tab', fields('A: b\r\n\tc\r\nContent-Length: 4')],
+    ['obs-fold before the first field',
+     fields(' A: b\r\nContent-Length: 4')],
+    ['a tab before the colon', fields('Content-Length\t: 4')],
+    ['a space in a name', fields('A b: c\r\nContent-Length: 4')],
+    ['NUL in a name', fields('A\x00b: c\r\nContent-Length: 4')],
+    ['DEL in a value', fields('A: \x7f\r\nContent-Length: 4')],
+    ['a second head behind bare CR',
+     fields('A: b\r\rHTTP/1.1 200 OK\r\nContent-Length: 4')],
+    ['a status line for a field',
+     fields('HTTP/1.1 200 OK\r\nContent-Length: 4')],
     ['a space before the colon', fields('Content-Length : 4')],
     ['an empty name', fields(': b\r\nContent-Length: 4')],
     ['a line without a colon', fields('A\r\nContent-Length: 4')],
@@ -78,11 +131,28 @@ const BAD = [
     ['a field of 64 KiB', fields(`A: ${'b'.repeat(65536)}\r\n` +
                                  'Content-Length: 4')],
     ['2000 fields', fields('A: b\r\n'.repeat(2000) + 'Content-Length: 4')],
+    ['a field of 20 KB', fields(`A: ${'b'.repeat(20000)}\r\n` +
+                                'Content-Length: 4')],
+    ['a name of 20 KB', fields(`${'A'.repeat(20000)}: b\r\n` +
+                               'Content-Length: 4')],
+    ['101 fields', fields('A: b\r\n'.repeat(100) + 'Content-Length: 4')],
+    ['gzip in a 204', 'HTTP/1.1 204 X\r\nTransfer-Encoding: gzip\r\n\r\n'],
+    ['two lengths in a 304', 'HTTP/1.1 304 X\r\nContent-Length: 4\r\n' +
+     'Content-Length: 5\r\n\r\n'],
+    ['both lengths in a 204', 'HTTP/1.1 204 X\r\nContent-Length: 4\r\n' +
+     'Transfer-Encoding: chunked\r\n\r\n'],
+    ['an interim one with bare LF',
+     'HTTP/1.1 103 X\nLink: </evil>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nevil'],
+    ['an interim one with both lengths',
+     'HTTP/1.1 103 X\r\nContent-Length: 4\r\nTransfer-Encoding: chunked' +
+     `\r\n\r\n${EVIL}`],
 
     ['a 101 that nobody asked for', 'HTTP/1.1 101 Switching Protocols\r\n' +
      'Upgrade: websocket\r\nConnection: Upgrade\r\n\r\nevil'],
     ['a 101 to h2c', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n' +
      'Connection: Upgrade\r\n\r\n'],
+    ['a 101 without an Upgrade', 'HTTP/1.1 101 Switching Protocols\r\n\r\n'],
+    ['a 101 and then a 200', `HTTP/1.1 101 X\r\n\r\n${EVIL}`],
 ];
 
 const ENDS = [
@@ -279,6 +349,12 @@ const EXTRA = [
     ['a body on 204', 'GET', 204, ''],
     ['a body on 304', 'GET', 304, ''],
     ['bytes behind a length', 'GET', 200, 'Content-Length: 0\r\n'],
+    ['a length and a body on 204', 'GET', 204, 'Content-Length: 40\r\n'],
+    ['a length and a body on 304', 'GET', 304, 'Content-Length: 40\r\n'],
+    ['a body on 304 to HEAD', 'HEAD', 304, ''],
+    ['a chunked body on HEAD', 'HEAD', 200, 'Transfer-Encoding: chunked\r\n'],
+    ['bytes behind the end of chunks', 'GET', 200,
+     'Transfer-Encoding: chunked\r\n\r\n0\r\n'],
 ];
 
 describe('bytes that belong to no response', () => {
@@ -296,6 +372,7 @@ describe('bytes that belong to no response', () => {
             wire.send(`${method} /x HTTP/1.1\r\nHost: h\r\n\r\n${NEXT}`);
             const response = await wire.response(method);
             assert.equal(response.status, code);
+            assert.ok(code !== 204 || !response.has('content-length'));
             assert.equal((await wire.response()).text, '/next');
             await backend.requests[0].wire.ended();
             assert.equal(wire.buffer.length, 0);

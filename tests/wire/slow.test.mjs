@@ -2,14 +2,13 @@
 /* Slow is not dead: what makes progress is not cut by a timer. */
 
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import { describe, it } from 'node:test';
 
 import { newSid, openPacket, switching, upgradeRequest }
     from '../support/engine.mjs';
 import { withCluster } from '../support/fixture.mjs';
 import { frame, TEXT } from '../support/frames.mjs';
-import { connect } from '../support/wire.mjs';
+import { connect, openSocket } from '../support/wire.mjs';
 
 const TOTAL = 6e6;
 const STEP = 65536;
@@ -40,7 +39,7 @@ describe('slow', () => {
                 wire.send(`HTTP/1.1 200 OK\r\nContent-Length: ${TOTAL}\r\n\r\n`);
                 wire.send(Buffer.alloc(TOTAL, 'x'));
             };
-            const socket = net.connect(c.port, '127.0.0.1');
+            const { socket } = await openSocket(c.port);
             socket.write('GET /x HTTP/1.1\r\nHost: h\r\n\r\n');
             assert.ok(await readSlowly(socket) >= TOTAL);
             socket.destroy();

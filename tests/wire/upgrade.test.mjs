@@ -23,6 +23,7 @@ const CONNECTION = 'Connection: Upgrade';
 const UPGRADE = 'Upgrade: websocket';
 const VERSION = 'Sec-WebSocket-Version: 13';
 const KEY = `Sec-WebSocket-Key: ${WS_KEY}`;
+const ACCEPT = `Sec-WebSocket-Accept: ${wsAccept(WS_KEY)}`;
 
 /* Answers an upgrade with 101 and keeps the connection. */
 function accept(request, wire, more = '')
@@ -38,6 +39,15 @@ const VALID = [
     ['fields in another case', upgrade(['connection: keep-alive, uPGRADE',
         'upgrade: WebSocket', 'sec-websocket-version: 13',
         `sec-websocket-key: ${WS_KEY}`])],
+    ['tokens in two Connection fields', upgrade(['Connection: keep-alive',
+        CONNECTION, UPGRADE, VERSION, KEY])],
+    ['a target in absolute-form', upgrade([CONNECTION, UPGRADE, VERSION, KEY],
+        `GET http://h${TARGET} HTTP/1.1`)],
+    ['white space around its values', upgrade(['Connection:  Upgrade ',
+        'Upgrade: \twebsocket', 'Sec-WebSocket-Version:13 ',
+        `Sec-WebSocket-Key:  ${WS_KEY} `])],
+    ['a length of 0', upgrade([CONNECTION, UPGRADE, VERSION, KEY,
+                               'Content-Length: 0'])],
 ];
 
 const REFUSED = [
@@ -51,6 +61,23 @@ const REFUSED = [
     ['a list of versions',
      [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: 13, 8'], [400, 426]],
     ['two versions', [CONNECTION, UPGRADE, KEY, VERSION, VERSION], [400, 426]],
+    ['version 14', [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: 14'],
+     [426]],
+    ['version 0', [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: 0'],
+     [426]],
+    ['version 013', [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: 013'],
+     [400, 426]],
+    ['version +13', [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: +13'],
+     [400, 426]],
+    ['version 13.0', [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: 13.0'],
+     [400, 426]],
+    ['version 269', [CONNECTION, UPGRADE, KEY, 'Sec-WebSocket-Version: 269'],
+     [400, 426]],
+    ['a wrong version and no key', [CONNECTION, UPGRADE,
+     'Sec-WebSocket-Version: 8'], [400, 426]],
+    ['the version of hybi-00', [CONNECTION, UPGRADE,
+     'Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5',
+     'Sec-WebSocket-Key2: 12998 5 Y3 1  .P00'], [400, 426]],
     ['no key', [CONNECTION, UPGRADE, VERSION], [400]],
     ['an empty key', [CONNECTION, UPGRADE, VERSION, 'Sec-WebSocket-Key:'],
      [400]],
@@ -63,6 +90,21 @@ const REFUSED = [
     ['a key with other letters', [CONNECTION, UPGRADE, VERSION,
      'Sec-WebSocket-Key: dGhl!HNhbXBsZSBub25jZQ=='], [400]],
     ['two keys', [CONNECTION, UPGRADE, VERSION, KEY, KEY], [400]],
+    ['two keys in one', [CONNECTION, UPGRADE, VERSION,
+     `${KEY}, ${WS_KEY}`], [400]],
+    ['a key in base64url', [CONNECTION, UPGRADE, VERSION,
+     'Sec-WebSocket-Key: dGhl-HNhbXBsZSBub25jZQ=='], [400]],
+    ['a key with a space in it', [CONNECTION, UPGRADE, VERSION,
+     'Sec-WebSocket-Key: dGhlIHNhbXBs SBub25jZQ=='], [400]],
+    ['a key with padding in it', [CONNECTION, UPGRADE, VERSION,
+     'Sec-WebSocket-Key: dGhlIHNhbX==ZSBub25jZQ=='], [400]],
+    ['a key with three paddings', [CONNECTION, UPGRADE, VERSION,
+     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ==='], [400]],
+    ['a key of 4000 bytes', [CONNECTION, UPGRADE, VERSION,
+     `Sec-WebSocket-Key: ${'A'.repeat(3998)}==`], [400]],
+    ['a length that is none', [CONNECTION, UPGRADE, VERSION, KEY,
+     'Content-Length: x'], [400]],
+    ['two Hosts', [CONNECTION, UPGRADE, VERSION, KEY, 'Host: i'], [400]],
     ['a body', [CONNECTION, UPGRADE, VERSION, KEY, 'Content-Length: 5'],
      [400]],
     ['chunks', [CONNECTION, UPGRADE, VERSION, KEY,
@@ -77,6 +119,26 @@ const PLAIN = [
                                     KEY])],
     ['no Upgrade', upgrade([CONNECTION, VERSION, KEY])],
     ['another Upgrade', upgrade([CONNECTION, 'Upgrade: h2c', VERSION, KEY])],
+    ['an empty Upgrade', upgrade([CONNECTION, 'Upgrade:', VERSION, KEY])],
+    ['an Upgrade with a version', upgrade([CONNECTION, 'Upgrade: websocket/13',
+                                           VERSION, KEY])],
+    ['websocket and h2c', upgrade([CONNECTION, 'Upgrade: websocket, h2c',
+                                   VERSION, KEY])],
+    ['h2c and websocket', upgrade([CONNECTION, 'Upgrade: h2c, websocket',
+                                   VERSION, KEY])],
+    ['h2c and websocket in two fields', upgrade([CONNECTION, 'Upgrade: h2c',
+                                                 UPGRADE, VERSION, KEY])],
+    ['websocket and h2c in two fields', upgrade([CONNECTION, UPGRADE,
+                                                 'Upgrade: h2c', VERSION,
+                                                 KEY])],
+    ['h2c and its settings', upgrade(['Connection: Upgrade, HTTP2-Settings',
+        'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'])],
+    ['TLS/1.0', upgrade([CONNECTION, 'Upgrade: TLS/1.0'])],
+    ['HTTP/2.0', upgrade([CONNECTION, 'Upgrade: HTTP/2.0'])],
+    ['only Connection: close', upgrade(['Connection: close', UPGRADE, VERSION,
+                                        KEY])],
+    ['Connection: Upgrades', upgrade(['Connection: Upgrades', UPGRADE, VERSION,
+                                      KEY])],
 ];
 
 describe('upgrade requests', () => {
@@ -130,7 +192,23 @@ describe('upgrade requests', () => {
             assert.equal((await wire.response()).text, 'plain');
             const [request] = gateway.backend.requests;
             assert.ok(!request.has('upgrade'));
+            assert.ok(!request.has('http2-settings'));
             assert.ok(!/upgrade/i.test(request.all('connection').join()));
+        });
+
+        it(`with ${name}: a 101 to that is a 502`, async () => {
+            gateway.backend.handler = (request, wire) => {
+                wire.taken = true;
+                wire.send('HTTP/1.1 101 Switching Protocols\r\nConnection: ' +
+                          `Upgrade\r\nUpgrade: websocket\r\n${ACCEPT}\r\n\r\n`);
+            };
+            const wire = await gateway.open();
+            wire.send(bytes);
+            assert.equal((await wire.response()).status, 502);
+            wire.send(HELLO_UP);
+            const { wire: upstream } = gateway.backend.requests[0];
+            await upstream.ended();
+            assert.equal(upstream.buffer.length, 0);
         });
     }
 
@@ -166,7 +244,6 @@ describe('upgrade requests', () => {
     });
 });
 
-const ACCEPT = `Sec-WebSocket-Accept: ${wsAccept(WS_KEY)}`;
 const BAD_101 = [
     ['another key', [CONNECTION, UPGRADE,
                      `Sec-WebSocket-Accept: ${wsAccept('other')}`]],
@@ -177,6 +254,12 @@ const BAD_101 = [
     ['a right and a wrong one', [CONNECTION, UPGRADE,
                                  'Sec-WebSocket-Accept: x', ACCEPT]],
     ['no Upgrade', [CONNECTION, ACCEPT]],
+    ['two Upgrades', [CONNECTION, UPGRADE, 'Upgrade: h2c', ACCEPT]],
+    ['a list of Upgrades', [CONNECTION, 'Upgrade: websocket, h2c', ACCEPT]],
+    ['the right one twice', [CONNECTION, UPGRADE, ACCEPT, ACCEPT]],
+    ['the key itself', [CONNECTION, UPGRADE,
+                        `Sec-WebSocket-Accept: ${WS_KEY}`]],
+    ['NUL behind it', [CONNECTION, UPGRADE, `${ACCEPT}\x00`]],
     ['Upgrade: h2c', [CONNECTION, 'Upgrade: h2c', ACCEPT]],
 ];
 

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { clientBundle } from './clients.mjs';
 import { isOver, pathOf } from './cluster.mjs';
+import { browserFlags } from './secure.mjs';
 import { until } from './wait.mjs';
 
 const FLAGS = [
@@ -67,7 +68,7 @@ export async function startBrowser() {
   try {
     browser = await chromium.launch({
       executablePath: executable(),
-      args: FLAGS,
+      args: [...FLAGS, ...browserFlags()],
       timeout: 30_000,
     });
   } catch (error) {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The Socket.IO clients of three generations, and the Python one. */
-import http from 'node:http';
 import { createRequire } from 'node:module';
-import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { PYTHON, pathOf, spawnChild } from './cluster.mjs';
+import { IS_TLS, TRUST, TRUST_ENV } from './secure.mjs';
 import { within } from './wait.mjs';
 
 const require = createRequire(import.meta.url);
 
 export function clientFactory(client) {
   const library = require(`client${client}`);
-  return library.io ?? library;
+  const io = library.io ?? library;
+  if (!IS_TLS) return io;
+  return (url, options) => io(url, { ...TRUST, ...options });
 }
 
 /* The file that a page loads. */
@@ -27,32 +28,16 @@ export const COMPATIBLE = {
   python: ['3', '4'],
 };
 
-/* Each connection leaves from the next of these addresses. */
-export class RovingAgent extends http.Agent {
-  #addresses;
-  #next = 0;
-
-  constructor(addresses, options = {}) {
-    super({ keepAlive: false, ...options });
-    this.#addresses = addresses;
-  }
-
-  createConnection(options, callback) {
-    const { length } = this.#addresses;
-    const localAddress = this.#addresses[this.#next++ % length];
-    return net.createConnection({ ...options, localAddress }, callback);
-  }
-}
-
 /*
  * Runs clients/python_client.py; each of `runs` is {mode}, the answers are
  * like those of exercise(). o: {seconds} keeps each session for that long.
  */
 export async function exercisePython(url, runs, { seconds = 0 } = {}) {
-  const { child, exited, stderr } = spawnChild(PYTHON, [
-    pathOf('clients/python_client.py'),
-    JSON.stringify({ url, runs, seconds }),
-  ]);
+  const { child, exited, stderr } = spawnChild(
+    PYTHON,
+    [pathOf('clients/python_client.py'), JSON.stringify({ url, runs, seconds })],
+    TRUST_ENV,
+  );
   const lines = [];
   createInterface({ input: child.stdout }).on('line', (text) =>
     lines.push(JSON.parse(text)),

@@ -6,6 +6,7 @@ import http from 'node:http';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { startGateway } from '../../support/gateway.mjs';
+import { S } from './secure.mjs';
 import { until, within } from './wait.mjs';
 
 const READY_MS = 60_000; /* three at once on a busy machine */
@@ -23,8 +24,11 @@ export function pathOf(file) {
 }
 
 /* Starts a child whose standard input, once closed, tells it to end. */
-export function spawnChild(command, args) {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+export function spawnChild(command, args, env = {}) {
+  const child = spawn(command, args, {
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   let stderr = '';
   children.add(child);
   child.stdin.on('error', () => {});
@@ -128,7 +132,7 @@ export async function startCluster({
       return cluster.gateway.port;
     },
     get url() {
-      return `http://127.0.0.1:${cluster.port}`;
+      return `http${S}://127.0.0.1:${cluster.port}`;
     },
     stats: () => Promise.all(nodes.map((node) => node.stats())),
     async stop() {

@@ -4,9 +4,9 @@
  * request at a time and none by itself, so a test decides when a request is in
  * flight, over which connection and from which address.
  */
-import http from 'node:http';
 import { gunzipSync, inflateSync } from 'node:zlib';
 import WebSocket from 'ws';
+import { S, TRUST, request as begin } from './secure.mjs';
 import { within } from './wait.mjs';
 
 const REQUEST_MS = 40_000;
@@ -62,7 +62,7 @@ export class RawSession {
   #wsFailure = null;
   #ackId = 0;
 
-  /* agent: http.Agent or false for a connection per request; jsonp: the index
+  /* agent: an Agent or false for a connection per request; jsonp: the index
    * of the callback, to poll as a <script> would; localAddress: may be changed
    * at any time. */
   constructor({
@@ -90,8 +90,9 @@ export class RawSession {
   #send(method, body) {
     this.requests++;
     return new Promise((resolve, reject) => {
-      const request = http.request(
+      const request = begin(
         {
+          ...TRUST,
           host: '127.0.0.1',
           port: this.port,
           method,
@@ -239,8 +240,10 @@ export class RawSession {
   }
 
   #openSocket() {
-    const address = `ws://127.0.0.1:${this.port}${this.target('websocket')}`;
+    const address =
+      `ws${S}://127.0.0.1:${this.port}` + this.target('websocket');
     const ws = new WebSocket(address, {
+      ...TRUST,
       agent: this.agent || undefined,
       localAddress: this.localAddress,
       perMessageDeflate: false,
