@@ -14,14 +14,15 @@
 struct gw_backend {
     const struct gw_backend_config *config;
     unsigned index;
-    atomic_llong sessions;     /* bound here now */
-    atomic_llong handshakes;   /* under way, not yet bound */
-    atomic_llong elsewhere;    /* bound by other replicas, when they last
-                                  said so */
-    atomic_bool is_drained;    /* an operator wants no handshakes here */
-    atomic_bool is_unagreed;   /* some replica does not list it so */
-    atomic_llong failed_at_ms; /* last refused or failed connect; 0: none
-                                   since the last one that worked */
+    atomic_llong sessions;      /* bound here now */
+    atomic_llong handshakes;    /* under way, not yet bound */
+    atomic_llong elsewhere;     /* bound by other replicas, when they last
+                                   said so */
+    atomic_bool is_drained;     /* an operator wants no handshakes here */
+    atomic_bool is_unagreed;    /* some replica does not list it so */
+    atomic_llong failed_at_ms;  /* last refused or failed connect; 0: none
+                                    since the last one that worked */
+    atomic_llong tls_failed_ms; /* told of last, so that a log stays readable */
     atomic_llong unreachable_since_ms; /* first of a row of connects that
                                           timed out; 0: none */
 };

@@ -368,7 +368,7 @@ static void watch_response(struct gw_exchange *exchange)
 {
     if (exchange->state != GW_EXCHANGE_RELAY)
         return;
-    if (is_blocked(exchange))
+    if (is_blocked(exchange) || !exchange->decoder.is_done)
         gw_timer_stop(&exchange->worker->wheel, &exchange->timer);
     else
         gw_worker_timer(exchange->worker, &exchange->timer,

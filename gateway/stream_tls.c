@@ -22,11 +22,18 @@
 enum {
     /* Answers to what a peer asks of TLS itself while it reads nothing. */
     CONTROL_MAX = 1 << 20,
+    /* Received for one read beyond what it asked for, before others get a turn;
+     * and since there was plaintext at all: nobody honest has more to say to
+     * TLS itself. */
+    SPARE_BYTES = 16384,
+    SILENT_MAX = 65536,
 };
 
 struct gw_secure {
     SSL *ssl;
     struct gw_buf *held; /* plaintext that was written while corked */
+    size_t left;   /* that may be taken from the kernel in this call */
+    size_t silent; /* taken since the last plaintext */
     bool is_client;
     bool is_done;     /* the handshake */
     bool is_dry;      /* the kernel had no more; until the next event */
@@ -42,11 +49,13 @@ static int bio_read(BIO *bio, char *bytes, int cap)
     struct gw_stream *stream = BIO_get_data(bio);
     struct gw_secure *secure = stream->secure;
     BIO_clear_retry_flags(bio);
-    while (!secure->is_dry && !secure->is_fin) {
+    while (!secure->is_dry && !secure->is_fin && secure->left > 0) {
         ssize_t n = recv(stream->fd, bytes, (size_t)cap, 0);
         if (n > 0) {
             /* As in gw_stream_read: a FIN that is known raises no event. */
             secure->is_dry = n < cap && !stream->has_rdhup;
+            secure->left -= secure->left < (size_t)n ? secure->left : (size_t)n;
+            secure->silent += (size_t)n;
             return (int)n;
         }
         if (n == 0) {
@@ -160,6 +169,7 @@ enum gw_handshake gw_stream_handshake(struct gw_stream *stream, char *why,
     struct gw_secure *secure = stream->secure;
     if (secure->is_done)
         return GW_HANDSHAKE_DONE;
+    secure->left = SIZE_MAX; /* OpenSSL has limits of its own */
     int result = SSL_do_handshake(secure->ssl);
     int error = result == 1 ? 0 : SSL_get_error(secure->ssl, result);
     send_gathered(stream);
@@ -186,6 +196,21 @@ bool gw_stream_was_resumed(const struct gw_stream *stream)
 }
 
 /* ---- reading ---- */
+
+static bool is_flooded(const struct gw_stream *stream)
+{
+    return gw_buf_len(stream->out) > CONTROL_MAX ||
+           stream->secure->silent > SILENT_MAX;
+}
+
+/* OpenSSL wants more bytes than there are, or than it may have now. */
+static void wait_for_bytes(struct gw_stream *stream)
+{
+    if (stream->secure->left > 0)
+        stream->is_readable = false;
+    else
+        gw_stream_again(stream);
+}
 
 static ssize_t ended(struct gw_stream *stream, int error)
 {
@@ -214,19 +239,21 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
         return GW_READ_BROKEN;
     if (stream->is_eof)
         return 0;
+    secure->left = cap + SPARE_BYTES;
     while (total < cap) {
         size_t some = cap - total;
         int n = SSL_read(secure->ssl, bytes + total,
                          some > INT_MAX ? INT_MAX : (int)some);
         if (n > 0) {
             total += (size_t)n;
+            secure->silent = 0;
             continue;
         }
         int error = SSL_get_error(secure->ssl, n);
         send_gathered(stream);
-        bool is_flooded = gw_buf_len(stream->out) > CONTROL_MAX;
-        if (error == SSL_ERROR_WANT_READ && !is_flooded && !stream->is_reset) {
-            stream->is_readable = false;
+        bool is_over = is_flooded(stream) || stream->is_reset;
+        if (error == SSL_ERROR_WANT_READ && !is_over) {
+            wait_for_bytes(stream);
             return total > 0 ? (ssize_t)total : GW_READ_EMPTY;
         }
         /* What came before the end is given first; the end comes again. */
@@ -234,7 +261,7 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
             ERR_clear_error();
             return (ssize_t)total;
         }
-        return ended(stream, is_flooded ? SSL_ERROR_SSL : error);
+        return ended(stream, is_over ? SSL_ERROR_SSL : error);
     }
     send_gathered(stream);
     return (ssize_t)total;

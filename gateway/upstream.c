@@ -18,6 +18,7 @@ enum {
     CERTAIN_MS = 1000,
     ENOUGH_IDLE = 8,
     RETIRE_MS = 1000,
+    TLS_LOG_MS = 1000,
 };
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -115,8 +116,12 @@ static bool is_secured(struct gw_upstream *up)
     case GW_HANDSHAKE_FAILED:
         break;
     }
-    gw_log(GW_LOG_WARNING, "backend_tls_failed", "backend",
-           up->backend->config->id, "why", why);
+    long long told_ms = atomic_load(&up->backend->tls_failed_ms);
+    if (told_ms == 0 || up->worker->now_ms - told_ms > TLS_LOG_MS) {
+        atomic_store(&up->backend->tls_failed_ms, up->worker->now_ms);
+        gw_log(GW_LOG_WARNING, "backend_tls_failed", "backend",
+               up->backend->config->id, "why", why);
+    }
     connect_failed(up, GW_CONNECT_UNREACHABLE);
     return false;
 }

@@ -15,6 +15,10 @@ logs=$root/build/logs
 passed=0
 failed=0
 all_steps=(format shell layering unit clang asan tsan integration)
+# Of tests/wire, those that are run a second time over TLS.
+tls_suites=(request-heads request-bytes request-bodies fields upgrade pipeline
+    exchange responses response-bytes known-bugs limits edge-limits closing
+    tunnel slow pressure retry sessions binding)
 
 usage()
 {
@@ -25,11 +29,12 @@ usage: scripts/test.sh [--no-install] [step ...]
   layering     no module includes what stands above it
   unit         gcc build with warnings as errors; unit tests, fuzz corpora
   clang        clang build with warnings as errors
-  asan         the same tests and the integration tests, with address and
-               undefined-behaviour sanitizers
+  asan         the same tests, the integration tests, and the wire tests once
+               more over TLS, with address and undefined-behaviour sanitizers
   tsan         thread sanitizer: the store's race test, and the wire tests
                through a daemon that is built with it
-  integration  release build; real servers and clients through the real binary
+  integration  release build; real servers and clients through the real binary,
+               the wire tests plain and over TLS
 END
 }
 
@@ -126,13 +131,14 @@ install_packages()
     touch "$folder/node_modules/.package-lock.json"
 }
 
-# One suite: a file of tests against one binary. Leaves "passed failed" in a
-# file of its own, since suites run beside one another.
+# One suite: a file of tests against one binary, plain or over tls. Leaves
+# "passed failed" in a file of its own, since suites run beside one another.
 run_suite()
 {
-    local preset=$1 file=$2 log=$3 status=0 result
+    local preset=$1 how=$2 file=$3 log=$4 status=0 result
 
     SIDGATE_BIN=$root/build/$preset/gateway/sidgate \
+        TEST_TLS=$([ "$how" = tls ] && echo 1) \
         ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
         timeout --kill-after=10 1200 \
         node --test --test-reporter=tap "$file" >"$log" 2>&1 || status=$?
@@ -141,30 +147,43 @@ run_suite()
     echo "$result" >"$log.count"
 }
 
-# Runs suites, as many at once as there are cores (at least two: they mostly
-# wait), then counts them.
+# run_suites <preset> <plain|tls> <file...>: runs suites, as many at once as
+# there are cores (at least two: they mostly wait), then counts them.
 run_suites()
 {
-    local preset=$1 file log result cores
+    local preset=$1 how=$2 name=$1 file log result cores
     local -A log_of=()
 
-    shift
+    shift 2
+    [ "$how" = plain ] || name="$preset $how"
     cores=$(nproc)
     for file in "$@"; do
         while [ "$(jobs -rp | wc -l)" -ge $((cores > 2 ? cores : 2)) ]; do
             wait -n
         done
-        log=$logs/$preset-$(basename "$(dirname "$file")")-$(basename "$file")
-        log_of[$file]=$log.log
-        rm -f "$log.log.count"
-        run_suite "$preset" "$file" "$log.log" &
+        log=${name/ /-}-$(basename "$(dirname "$file")")-$(basename "$file")
+        log=$logs/$log.log
+        log_of[$file]=$log
+        rm -f "$log.count"
+        run_suite "$preset" "$how" "$file" "$log" &
     done
     wait
     for file in "$@"; do
         result=$(cat "${log_of[$file]}.count") || result='0 1'
         # shellcheck disable=SC2086 # two numbers
-        count "$preset $file" $result
+        count "$name $file" $result
     done
+}
+
+# The same tests, hostile ones above all, over TLS.
+run_over_tls()
+{
+    local suite files=()
+
+    for suite in "${tls_suites[@]}"; do
+        files+=("tests/wire/$suite.test.mjs")
+    done
+    run_suites "$1" tls "${files[@]}"
 }
 
 # run_integration <preset> <folder...>
@@ -188,7 +207,7 @@ run_integration()
     if [ ${#files[@]} -eq 0 ]; then
         count "$preset integration: no tests found" 0 1
     else
-        run_suites "$preset" "${files[@]}"
+        run_suites "$preset" plain "${files[@]}"
     fi
 }
 
@@ -203,7 +222,8 @@ run_step()
     clang) check clang-build build clang ;;
     asan)
         check asan-build build asan && run_ctest asan &&
-            run_integration asan tests/integration tests/wire
+            run_integration asan tests/integration tests/wire &&
+            run_over_tls asan
         ;;
     tsan)
         check tsan-build build tsan && run_ctest tsan &&
@@ -211,7 +231,8 @@ run_step()
         ;;
     integration)
         check release-build build release &&
-            run_integration release tests/integration tests/wire
+            run_integration release tests/integration tests/wire &&
+            run_over_tls release
         ;;
     esac
 }

@@ -157,7 +157,7 @@ if (module) {
         (req.url.startsWith('/socket.io/') ? onEngine : onPlain)(req, res));
     server.on('upgrade', onUpgrade);
 }
-server.keepAliveTimeout = 60_000;
+server.keepAliveTimeout = 3000;
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
     process.send({ port: server.address().port }));
 process.on('disconnect', () => process.exit(0));
