@@ -32,9 +32,10 @@ void gw_exchange_on_slow_body(struct gw_exchange *exchange)
     uint64_t came = exchange->body_bytes - exchange->body_mark;
     uint64_t least =
         (uint64_t)config->min_body_rate * config->body_timeout_ms / 1000;
-    /* It is the backend that takes no more. */
-    bool is_waiting = exchange->up != NULL && exchange->up->is_connected &&
-                      gw_stream_unsent(exchange->up->stream) > 0;
+    /* It is the backend that takes no more, or is yet to be found. */
+    bool is_waiting = exchange->state != GW_EXCHANGE_BODY &&
+                      (exchange->up == NULL || !exchange->up->is_connected ||
+                       gw_stream_unsent(exchange->up->stream) > 0);
     if (is_waiting || (came > 0 && came >= least)) {
         exchange->body_mark = exchange->body_bytes;
         gw_conn_watch_reading(exchange->conn);

@@ -64,11 +64,27 @@ static void read_field(struct gw_head *head, const struct gw_field *field,
     }
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* "HTTP/1.x NNN", and a space or the line's end behind it: llhttp takes other
+ * separators and more digits too, and skips empty lines before, which no
+ * backend sends. */
+static bool has_status_line(struct eio_span bytes)
+{
+    const char *at = bytes.ptr;
+    return bytes.len > 12 && memcmp(at, "HTTP/1.", 7) == 0 &&
+           (at[7] == '0' || at[7] == '1') && at[8] == ' ' && is_digit(at[9]) &&
+           is_digit(at[10]) && is_digit(at[11]) &&
+           (at[12] == ' ' || at[12] == '\r');
+}
+
 int gw_head_parse_response(struct eio_span bytes, struct gw_head *head)
 {
     struct counts counts = {0};
-    /* llhttp skips empty lines before a status line; a backend sends none. */
-    if (bytes.len < 12 || memcmp(bytes.ptr, "HTTP/1.", 7) != 0)
+    if (!has_status_line(bytes))
         return -1;
     if (gw_head_run(bytes, false, head) != 0 || gw_head_check_common(head) != 0)
         return -1;

@@ -32,8 +32,8 @@ enum {
 struct gw_secure {
     SSL *ssl;
     struct gw_buf *held; /* plaintext that was written while corked */
-    size_t left;   /* that may be taken from the kernel in this call */
-    size_t silent; /* taken since the last plaintext */
+    size_t left;         /* that may be taken from the kernel in this call */
+    size_t silent;       /* taken since the last plaintext */
     bool is_client;
     bool is_done;     /* the handshake */
     bool is_dry;      /* the kernel had no more; until the next event */
@@ -251,8 +251,8 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
         }
         int error = SSL_get_error(secure->ssl, n);
         send_gathered(stream);
-        bool is_over = is_flooded(stream) || stream->is_reset;
-        if (error == SSL_ERROR_WANT_READ && !is_over) {
+        bool is_cut = is_flooded(stream);
+        if (error == SSL_ERROR_WANT_READ && !is_cut && !stream->is_reset) {
             wait_for_bytes(stream);
             return total > 0 ? (ssize_t)total : GW_READ_EMPTY;
         }
@@ -261,7 +261,7 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
             ERR_clear_error();
             return (ssize_t)total;
         }
-        return ended(stream, is_over ? SSL_ERROR_SSL : error);
+        return ended(stream, is_cut ? SSL_ERROR_SSL : error);
     }
     send_gathered(stream);
     return (ssize_t)total;

@@ -12,6 +12,7 @@ import { eventually } from './wire.mjs';
 
 const START_MS = 30_000;
 const PAUSE_MS = 5; /* between two rounds of the healthy client */
+const LOOK_MS = 100;
 const children = new Set();
 
 process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
@@ -135,13 +136,15 @@ export async function flood({ gateway, port }, { kinds, isTls, quietRounds,
         const end = Date.now() + ms;
         const attack = async () => {
             await flooder.ask({ port, isTls, kinds }, 'open', ms);
-            for (;;) {
+            for (let still = 0; ;) {
                 const now = (await gateway.metrics())
                     .get('sidgate_connections') - own;
                 together = Math.max(together, now);
-                if (now <= 1 || Date.now() > end)
-                    return now;
-                await new Promise((resolve) => setTimeout(resolve, 200));
+                /* One may be the healthy client's. */
+                still = now <= 1 ? still + 1 : 0;
+                if (still * LOOK_MS > 1000 || Date.now() > end)
+                    return Math.max(0, now - 1);
+                await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
             }
         };
         const attacked = attack().finally(() => (isOver = true));
@@ -192,4 +195,57 @@ export async function storm({ gateway, port }, { isTls, count, ms })
     } finally {
         flooder.stop();
     }
+}
+
+/* The clients of a flood, of which there are 3500 with a share of 1. */
+export function floodKinds(share, isTls)
+{
+    const full = { readers: 500, streamed: 100, bodies: 400, heads: 500,
+                   ...(isTls ? { silent: 600, partial: 700, unanswered: 700 } :
+                       { silent: 2000 }) };
+    return Object.fromEntries(Object.entries(full).map(([kind, count]) =>
+        [kind, Math.round(count * share)]));
+}
+
+const P99_MAX_MS = 250;
+const FIXED_BYTES = 8 * 1024 * 1024;
+const EACH_BYTES = { plain: 16 * 1024, tls: 48 * 1024 };
+
+/* What is wrong with the result of a flood, as a list of texts. isExact: times
+ * and sizes count. */
+export function judgeFlood(result, { kinds, isTls, isExact })
+{
+    const { count, together, quiet, loud, rss, limited, ended, left } = result;
+    const faults = [];
+    const must = (isRight, text) => isRight || faults.push(text);
+    const bare = (kinds.silent ?? 0) + (kinds.partial ?? 0) +
+        (kinds.unanswered ?? 0);
+    const least = {
+        head_timeout: kinds.heads + (isTls ? bare : 0),
+        idle_timeout: isTls ? 0 : bare,
+        body_rate: kinds.bodies,
+        body_timeout: kinds.streamed,
+        write_timeout: kinds.readers,
+    };
+    for (const [limit, wanted] of Object.entries(least))
+        must(limited[limit] === wanted,
+             `${limit}: ${limited[limit]} were closed and not ${wanted}`);
+    must(left === 0, `${left} connections are left`);
+    for (const [kind, how] of Object.entries(ended)) {
+        must(how.open === 0, `${how.open} ${kind} have seen no end`);
+        must(!how.failed, `${how.failed} ${kind} could not connect`);
+    }
+    for (const kind of ['heads', 'bodies', 'streamed'])
+        must(ended[kind]['408'] === kinds[kind],
+             `${kind} were not all told 408: ${JSON.stringify(ended[kind])}`);
+    if (!isExact)
+        return faults;
+    const bound = Math.max(P99_MAX_MS, 10 * quiet.p99);
+    const room = FIXED_BYTES + count * EACH_BYTES[isTls ? 'tls' : 'plain'];
+    must(together >= count * 0.8, `only ${together} were there at once`);
+    must(loud.p99 <= bound,
+         `p99 was ${loud.p99} ms, and ${quiet.p99} ms before`);
+    must(rss.peak - rss.before <= room,
+         `RSS grew by ${rss.peak - rss.before} bytes, more than ${room}`);
+    return faults;
 }

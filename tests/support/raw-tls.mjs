@@ -271,12 +271,18 @@ export class RawTls
         this.updates++;
     }
 
-    /* A whole response with a Content-Length, as text. */
-    async response(ms)
+    async head(ms)
     {
         let text = '';
         while (!text.endsWith('\r\n\r\n'))
             text += (await this.bytes(1, ms)).toString('latin1');
+        return text;
+    }
+
+    /* A whole response with a Content-Length, as text. */
+    async response(ms)
+    {
+        const text = await this.head(ms);
         const length = Number(/content-length: (\d+)/i.exec(text)[1]);
         return text + (await this.bytes(length, ms)).toString('latin1');
     }

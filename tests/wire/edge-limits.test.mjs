@@ -277,10 +277,10 @@ describe('--max-requests-per-connection', () => {
     });
 });
 
-/* Writes `piece` every 40 ms until there is an answer. */
+/* Writes `piece` every 40 ms until there is an answer, for 5 s at most. */
 async function drip(wire, piece)
 {
-    while (wire.total === 0 && !wire.over) {
+    for (let i = 0; i < 125 && wire.total === 0 && !wire.over; i++) {
         wire.send(piece);
         await wire.until(() => wire.total > 0, 'an answer', 40).catch(() => {});
     }

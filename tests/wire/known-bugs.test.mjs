@@ -172,8 +172,8 @@ describe('requests that broke others', () => {
            gateway.backend.handler = (request, wire) =>
                wire.send('HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n');
            const wire = await gateway.open();
-           wire.send(`GET ${TARGET} HTTP/1.1\r\n${HOST}${'x: \r\n'.repeat(95)}` +
-                     `Connection: Upgrade\r\nUpgrade: websocket\r\n${VERSION}` +
+           wire.send(`GET ${TARGET} HTTP/1.1\r\n${HOST}` +
+                     `${'x: \r\n'.repeat(95)}Connection: Upgrade\r\nUpgrade: websocket\r\n${VERSION}` +
                      `${KEY}\r\n`);
            assert.equal((await wire.response()).status, 400);
            const [request] = gateway.backend.requests;
@@ -223,8 +223,8 @@ describe('answers that broke others', () => {
     it('HAProxy 5f36bfe42: a refused upgrade leaves nothing of itself',
        async () => {
            const wire = await answered(
-               'HTTP/1.1 401 X\r\nConnection: Upgrade\r\n' +
-               `Upgrade: websocket\r\nSec-WebSocket-Accept: ${wsAccept(WS_KEY)}` +
+               'HTTP/1.1 401 X\r\nConnection: Upgrade\r\nUpgrade: ' +
+               `websocket\r\nSec-WebSocket-Accept: ${wsAccept(WS_KEY)}` +
                '\r\nContent-Length: 2\r\n\r\nno', upgradeRequest());
            const response = await wire.response();
            assert.equal(response.status, 401);

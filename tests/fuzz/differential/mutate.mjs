@@ -35,7 +35,8 @@ function lineAt(bytes, start)
 function digits(bytes, chance)
 {
     const text = bytes.toString('latin1');
-    const found = [...text.matchAll(/(?<=length: ?)\d+|(?<=\n)[0-9a-f]+(?=\r)/gi)];
+    const found = [...text.matchAll(
+        /(?<=length: ?)\d+|(?<=\n)[0-9a-f]+(?=\r)/gi)];
     if (found.length === 0)
         return null;
     const one = chance.of(found);
@@ -45,13 +46,21 @@ function digits(bytes, chance)
 const NUMBERS = ['0', '00', '+1', '-1', '1e1', '0x5', '99999999999999999999',
     '18446744073709551617', 'fffffffffffffffff', '1 1', ' ', ''];
 
+/* What overflows to the right value. */
+function wrapped(text, chance)
+{
+    return chance.once(2) ? `1${text.padStart(16, '0')}` :
+        String(2n ** 64n + BigInt(`0x${text}`));
+}
+
 function number(bytes, chance)
 {
     const place = digits(bytes, chance);
     if (!place)
         return { at: bytes.length, bytes };
-    const value = chance.once(2) ? chance.of(NUMBERS) :
-        String(Number(place.text) + chance.between(-3, 3));
+    const value = chance.of([() => chance.of(NUMBERS),
+        () => wrapped(place.text, chance),
+        () => String(Number(place.text) + chance.between(-3, 3))])();
     const rest = remove(bytes, place.at, place.text.length);
     return { at: place.at,
              bytes: insert(rest, place.at, Buffer.from(value, 'latin1')) };
