@@ -23,6 +23,7 @@ enum {
     OPCODE_CLOSE = 8,
     OPCODE_BITS = 0x0f,
     FIN_BIT = 0x80,
+    RESERVED_BITS = 0x30, /* RSV1 says that a message is compressed */
     MASKED_BIT = 0x80,
     LENGTH_BITS = 0x7f,
     LENGTH_16 = 126,
@@ -34,6 +35,13 @@ enum {
 static bool is_data(unsigned opcode)
 {
     return opcode == OPCODE_TEXT || opcode == OPCODE_BINARY;
+}
+
+static void note_first(struct eio_frame_cursor *cursor, unsigned first)
+{
+    if (first & RESERVED_BITS) {
+        cursor->has_reserved = true;
+    }
 }
 
 static void count_frames(struct eio_frame_cursor *cursor, size_t count)
@@ -51,6 +59,7 @@ static size_t skip_whole_frames(struct eio_frame_cursor *cursor,
 {
     size_t done = 0;
     size_t data_frames = 0;
+    unsigned firsts = 0;
 
     while (len - done >= 2) {
         unsigned opcode = bytes[done] & OPCODE_BITS;
@@ -60,12 +69,14 @@ static size_t skip_whole_frames(struct eio_frame_cursor *cursor,
         if (payload >= LENGTH_16 || size > len - done) {
             break;
         }
+        firsts |= bytes[done];
         data_frames += is_data(opcode);
         if (opcode == OPCODE_CLOSE) {
             cursor->saw_close = true;
         }
         done += size;
     }
+    note_first(cursor, firsts);
     count_frames(cursor, data_frames);
     return done;
 }
@@ -99,6 +110,7 @@ static size_t take_header(struct eio_frame_cursor *cursor,
         payload = read_big_endian(bytes + 2, more);
     }
     cursor->payload_left = payload;
+    note_first(cursor, bytes[0]);
     count_frames(cursor, is_data(bytes[0] & OPCODE_BITS));
     if ((bytes[0] & OPCODE_BITS) == OPCODE_CLOSE) {
         cursor->saw_close = true;
@@ -167,6 +179,7 @@ static size_t step(struct eio_frame_cursor *cursor, const unsigned char *bytes,
         }
         cursor->flags = bytes[0] & OPCODE_BITS;
         cursor->state = AT_LENGTH;
+        note_first(cursor, bytes[0]);
         count_frames(cursor, is_data(cursor->flags));
         return 1;
     case AT_LENGTH:

@@ -23,7 +23,9 @@ struct eio_frame_cursor {
                               continuations do not count */
     bool is_broken;        /* a length with its top bit set: not a websocket
                               stream; the cursor no longer moves */
-    uint8_t unused[2];
+    bool has_reserved;     /* a header had RSV2 or RSV3, which no extension in
+                              use gives a meaning */
+    uint8_t unused[1];
 };
 
 _Static_assert(sizeof(struct eio_frame_cursor) == 16,

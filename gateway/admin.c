@@ -302,7 +302,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct gw_admin *admin = timer->data;
     uint64_t now_ms = uv_now(admin->loop);
-    bool is_idle = true;
+    bool is_idle = gw_admin_keep_reserve(&admin->socket);
 
     for (size_t i = 0; i < CONN_MAX; i++) {
         struct conn *conn = &admin->conns[i];
@@ -342,8 +342,7 @@ static void on_client(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     while ((conn = conn_find_place(admin)) != NULL) {
-        int fd =
-            accept4(admin->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = gw_admin_accept(&admin->socket);
 
         if (fd >= 0) {
             adopt(admin, conn, fd);
@@ -424,6 +423,7 @@ struct gw_admin *gw_admin_open(uv_loop_t *loop,
     admin->loop = loop;
     admin->hooks = *hooks;
     admin->socket.fd = -1;
+    admin->socket.reserve_fd = -1;
     if (!gw_admin_guard_init(&admin->guard, address, token)) {
         snprintf(error, ERROR_SIZE, "admin: no random numbers can be had");
         goto fail;

@@ -3,6 +3,7 @@
 #include "gateway/admin_listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,10 +65,37 @@ int gw_admin_listen(struct gw_admin_listener *listener,
     return -1;
 }
 
+bool gw_admin_keep_reserve(struct gw_admin_listener *listener)
+{
+    if (listener->reserve_fd < 0)
+        listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return listener->reserve_fd >= 0;
+}
+
+static int accept_one(const struct gw_admin_listener *listener)
+{
+    return accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+int gw_admin_accept(struct gw_admin_listener *listener)
+{
+    gw_admin_keep_reserve(listener);
+    int fd = accept_one(listener);
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE) ||
+        listener->reserve_fd < 0)
+        return fd;
+    close(listener->reserve_fd);
+    listener->reserve_fd = -1;
+    return accept_one(listener);
+}
+
 void gw_admin_unlisten(struct gw_admin_listener *listener)
 {
     gw_unix_remove(&listener->address, &listener->file);
     if (listener->fd >= 0)
         close(listener->fd);
     listener->fd = -1;
+    if (listener->reserve_fd >= 0)
+        close(listener->reserve_fd);
+    listener->reserve_fd = -1;
 }

@@ -10,12 +10,18 @@ struct gw_admin_listener {
     struct gw_address address;
     struct gw_unix_file file; /* of a unix socket */
     int fd;                   /* -1: not open */
+    int reserve_fd;           /* for one more client when there are none left */
     int port;                 /* that is bound; 0 for a unix socket */
 };
 
 /* -1 with one clear line in `error` (256 bytes), 0 else. */
 int gw_admin_listen(struct gw_admin_listener *listener,
                     const struct gw_address *address, char *error);
+
+/* A client's socket, or -1 with errno. */
+int gw_admin_accept(struct gw_admin_listener *listener);
+/* After a want of descriptors: whether the reserve is there again. */
+bool gw_admin_keep_reserve(struct gw_admin_listener *listener);
 
 /* Closes it, and removes a unix socket's file. */
 void gw_admin_unlisten(struct gw_admin_listener *listener);

@@ -23,7 +23,10 @@ static void on_timer(struct gw_timer *timer)
     struct gw_conn *conn = GW_CONTAINER(timer, struct gw_conn, timer);
     struct gw_own_reply reply = {.status = 408, .closes = true};
     struct gw_metrics *metrics = &conn->worker->metrics;
-    if (gw_stream_unsent(conn->stream) > 0 &&
+    bool is_reader = conn->state == GW_CONN_IDLE ||
+                     conn->state == GW_CONN_BUSY ||
+                     conn->state == GW_CONN_FLUSH;
+    if (is_reader && gw_stream_unsent(conn->stream) > 0 &&
         gw_stream_taken(conn->stream) != conn->taken_mark) {
         watch_writing(conn); /* slow, but it reads */
         return;
@@ -146,6 +149,9 @@ void gw_conn_reply(struct gw_conn *conn, struct gw_own_reply *reply)
 {
     char text[REPLY_MAX];
     size_t len = gw_own_reply_write(reply, text, sizeof(text));
+    /* The next answer must not be taken for this one. */
+    if (len == 0)
+        conn->closes = true;
     gw_count_add(&conn->worker->metrics.bytes_to_clients, len);
     gw_stream_write(conn->stream, text, len);
 }
@@ -174,6 +180,10 @@ static void redirect(struct gw_conn *conn)
                                  .target = head->target};
     if (head->host.len == 0 || head->path.len == 0) {
         refuse(conn, 400);
+        return;
+    }
+    if (head->target.len > REPLY_MAX / 2) {
+        refuse(conn, 414);
         return;
     }
     gw_conn_reply(conn, &reply);
@@ -385,6 +395,8 @@ void gw_conn_cut(struct gw_conn *conn, bool must_reset)
 {
     conn->exchange = NULL;
     conn->must_reset = must_reset;
+    if (conn->stream->is_corked)
+        gw_stream_discard(conn->stream); /* nobody will let it go */
     gw_conn_enter(conn, GW_CONN_FLUSH);
 }
 

@@ -66,10 +66,25 @@ void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
     gw_link_init(&conn->link);
     gw_link_add(&worker->connections, &conn->link);
     gw_count(&worker->metrics.connections);
-    if (listen->has_proxy)
-        gw_conn_enter(conn, GW_CONN_PROXY);
-    else
+    if (!listen->has_proxy) {
         admit(conn);
+    } else if (gw_peer_is_trusted(worker->config, peer)) {
+        gw_conn_enter(conn, GW_CONN_PROXY);
+    } else {
+        /* No limit for its address holds here, so it is not waited for. */
+        gw_count(&worker->metrics.proxy_failures);
+        gw_conn_close(conn, false);
+    }
+}
+
+/* One that has come so far while the gateway stops may send what it came for,
+ * if it does so now. */
+static void begin(struct gw_conn *conn)
+{
+    gw_conn_find_request(conn);
+    if (conn->state == GW_CONN_IDLE &&
+        conn->worker->phase >= GW_PHASE_DRAINING)
+        gw_conn_enter(conn, GW_CONN_FLUSH);
 }
 
 /* The header stays in the kernel until it is whole: what follows it may be
@@ -77,7 +92,6 @@ void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
 void gw_conn_read_proxy(struct gw_conn *conn)
 {
     struct gw_worker *worker = conn->worker;
-    bool is_trusted = gw_peer_is_trusted(worker->config, &conn->peer);
     struct gw_peer peer = conn->peer;
     bool has_peer = false;
     size_t len = 0;
@@ -87,7 +101,7 @@ void gw_conn_read_proxy(struct gw_conn *conn)
         return;
     struct eio_span bytes = {worker->read_buffer, n > 0 ? (size_t)n : 0};
     enum gw_proxy_result result = GW_PROXY_BAD;
-    if (n > 0 && is_trusted)
+    if (n > 0)
         result = gw_proxy_parse(bytes, &peer, &has_peer, &len);
     if (result == GW_PROXY_MORE && !conn->stream->has_rdhup) {
         conn->stream->is_readable = false;
@@ -101,7 +115,9 @@ void gw_conn_read_proxy(struct gw_conn *conn)
     if (has_peer)
         conn->peer = peer;
     admit(conn);
-    if (conn->state != GW_CONN_CLOSED)
+    if (conn->state == GW_CONN_IDLE)
+        begin(conn);
+    else if (conn->state == GW_CONN_TLS)
         gw_stream_again(conn->stream);
 }
 
@@ -127,7 +143,5 @@ void gw_conn_shake_hands(struct gw_conn *conn)
     if (gw_stream_was_resumed(conn->stream))
         gw_count(&worker->metrics.tls_resumed);
     gw_conn_enter(conn, GW_CONN_IDLE);
-    gw_conn_find_request(conn);
-    if (conn->state == GW_CONN_IDLE && worker->phase >= GW_PHASE_DRAINING)
-        gw_conn_enter(conn, GW_CONN_FLUSH);
+    begin(conn);
 }

@@ -91,7 +91,7 @@ void gw_exchange_reply(struct gw_exchange *exchange, struct gw_own_reply *reply)
 void gw_exchange_fail(struct gw_exchange *exchange, int status)
 {
     struct gw_own_reply reply = {.status = status};
-    if (status == 413 || status == 408)
+    if (status == 400 || status == 408 || status == 413 || status == 431)
         gw_count(&exchange->worker->metrics.bad_requests);
     if (status == 413)
         gw_count(&exchange->worker->metrics.limited_body);
@@ -245,7 +245,8 @@ static bool write_request(struct gw_exchange *exchange,
     exchange->peer = client.peer;
     size_t len = gw_request_write(
         head, &client, exchange->route == GW_ROUTE_HANDSHAKE, &exchange->places,
-        (struct eio_span){worker->scratch, sizeof(worker->scratch)});
+        (struct eio_span){worker->scratch, sizeof(worker->scratch) -
+                                               GW_CLOSE_MAX - GW_FRAMING_MAX});
     return len > 0 &&
            gw_buf_reserve(&exchange->request, len + GW_FRAMING_MAX) &&
            gw_buf_append(&exchange->request, worker->scratch, len);
@@ -256,6 +257,19 @@ static bool is_eio(const struct gw_exchange *exchange)
     return exchange->route == GW_ROUTE_HANDSHAKE ||
            exchange->route == GW_ROUTE_SESSION ||
            exchange->route == GW_ROUTE_BAD_SID;
+}
+
+/* Whether the page that asks, if it is one, may do so. */
+static bool may_page(const struct gw_exchange *exchange,
+                     const struct gw_head *head)
+{
+    const struct gw_config *config = exchange->worker->config;
+    if (config->origin_count == 0 || !gw_route_is_eio(config, head->path))
+        return true;
+    if (head->origin_count > 1 || !gw_origin_may(config, head->origin))
+        return false;
+    return head->origin.len > 0 || !is_eio(exchange) ||
+           gw_origin_may_without(config, head, exchange->query.has_jsonp);
 }
 
 /* Whether the request may go on; else it has been answered. */
@@ -269,9 +283,7 @@ static bool is_admitted(struct gw_exchange *exchange,
         gw_exchange_fail(exchange, 413);
         return false;
     }
-    if (is_eio(exchange) && worker->config->origin_count > 0 &&
-        (head->origin_count > 1 ||
-         !gw_origin_may(worker->config, head->origin))) {
+    if (!may_page(exchange, head)) {
         fail_forbidden(exchange);
         return false;
     }
@@ -309,6 +321,7 @@ void gw_exchange_begin(struct gw_conn *conn)
     note_head(exchange, head);
     gw_exchange_start_body(exchange);
     if (!write_request(exchange, head)) {
+        gw_count(&worker->metrics.limited_head);
         gw_exchange_fail(exchange, 431);
     } else if (is_admitted(exchange, head)) {
         if (expects_continue)

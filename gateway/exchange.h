@@ -37,6 +37,7 @@ enum {
     GW_BODY_WHOLE_MAX = 65536, /* request bodies up to this are read whole */
     GW_EARLY_MAX = 65536,      /* bytes read ahead of their turn */
     GW_HELD_MAX = 32768,       /* of a response that waits to be learnt from */
+    GW_CLOSE_MAX = 32,         /* for "Connection: close" towards a backend */
 };
 
 struct gw_learn;

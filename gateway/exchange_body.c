@@ -79,6 +79,7 @@ static bool decode(struct gw_exchange *exchange)
     exchange->body_bytes += (uint64_t)n;
     uint64_t max = exchange->worker->config->max_body_bytes;
     if (max != 0 && exchange->body_bytes > max) {
+        conn->closes = true; /* the body is still in conn->in */
         gw_exchange_fail(exchange, 413);
         return false;
     }
@@ -86,6 +87,7 @@ static bool decode(struct gw_exchange *exchange)
     if (exchange->is_post && exchange->route == GW_ROUTE_SESSION)
         eio_close_scan_feed(&exchange->scan, piece);
     if (!gw_buf_append(&exchange->body, bytes, (size_t)n)) {
+        conn->closes = true;
         gw_exchange_fail(exchange, 503);
         return false;
     }

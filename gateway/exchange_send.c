@@ -281,6 +281,15 @@ static void on_response_timeout(struct gw_timer *timer)
 {
     struct gw_exchange *exchange =
         GW_CONTAINER(timer, struct gw_exchange, timer);
+    /* The backend has all that came of the request: it is the client that
+     * keeps it waiting, whom the watch on its body judges. */
+    if (!exchange->decoder.is_done &&
+        gw_stream_unsent(exchange->up->stream) == 0) {
+        gw_worker_timer(exchange->worker, timer,
+                        gw_exchange_response_timeout(exchange),
+                        on_response_timeout);
+        return;
+    }
     gw_log(GW_LOG_WARNING, "response_timeout", "backend",
            exchange->backend->config->id);
     gw_count(&exchange->worker->metrics.limited_response_timeout);
@@ -373,6 +382,7 @@ static void send_request(struct gw_exchange *exchange)
 {
     struct gw_worker *worker = exchange->worker;
     static const char close[] = "Connection: close\r\n";
+    _Static_assert(sizeof(close) <= GW_CLOSE_MAX, "write_request keeps room");
     /* One piece, which the kernel takes more cheaply than a vector. */
     char *head = worker->scratch;
     size_t len = gw_buf_len(exchange->request);

@@ -43,29 +43,15 @@ static const struct {
     {NAME("trailer"), GW_FIELD_HOP},
     {NAME("transfer-encoding"), GW_FIELD_TRANSFER_ENCODING},
     {NAME("upgrade"), GW_FIELD_UPGRADE},
+    {NAME("x-real-ip"), GW_FIELD_FORWARDING},
 };
 
-static bool is_forwarding(const char *name, size_t len)
-{
-    return (len > 12 && strncasecmp(name, "x-forwarded-", 12) == 0) ||
-           (len == 9 && strncasecmp(name, "x-real-ip", 9) == 0);
-}
-
-/* Servers that hand fields on as variables take '_' for '-'. */
-static bool is_forwarding_name(struct eio_span name)
-{
-    char plain[16];
-    size_t len = name.len < sizeof(plain) ? name.len : sizeof(plain);
-    for (size_t i = 0; i < len; i++)
-        plain[i] = (char)(name.ptr[i] == '_' ? '-' : name.ptr[i]);
-    return is_forwarding(plain, len);
-}
-
-static enum gw_field_kind kind_of(struct eio_span name)
+static enum gw_field_kind kind_of_plain(struct eio_span name)
 {
     size_t count = sizeof(known_fields) / sizeof(known_fields[0]);
     int first = name.len > 0 ? name.ptr[0] | 0x20 : 0;
-    if (first == 'x' && is_forwarding_name(name))
+    if (first == 'x' && name.len > 12 &&
+        strncasecmp(name.ptr, "x-forwarded-", 12) == 0)
         return GW_FIELD_FORWARDING;
     for (size_t i = 0; i < count; i++) {
         if (known_fields[i].len == name.len &&
@@ -74,6 +60,21 @@ static enum gw_field_kind kind_of(struct eio_span name)
             return known_fields[i].kind;
     }
     return GW_FIELD_OTHER;
+}
+
+/* Servers that hand fields on as variables take '_' for '-': what would be one
+ * of those that count here is not passed on. */
+static enum gw_field_kind kind_of(struct eio_span name)
+{
+    char plain[24];
+    size_t len = name.len < sizeof(plain) ? name.len : sizeof(plain);
+    if (memchr(name.ptr, '_', name.len) == NULL)
+        return kind_of_plain(name);
+    for (size_t i = 0; i < len; i++)
+        plain[i] = (char)(name.ptr[i] == '_' ? '-' : name.ptr[i]);
+    return kind_of_plain((struct eio_span){plain, len}) == GW_FIELD_OTHER
+               ? GW_FIELD_OTHER
+               : GW_FIELD_HOP;
 }
 
 bool gw_span_is(struct eio_span span, const char *text)

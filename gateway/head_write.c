@@ -288,7 +288,8 @@ static const char *reason_of(int status)
  * its script a network failure only. */
 static void put_cors(struct out *out, struct eio_span origin)
 {
-    if (origin.len > 0) {
+    /* No browser's is longer than any that can be allowed. */
+    if (origin.len > 0 && origin.len < GW_ORIGIN_MAX) {
         put_field(out, eio_span_of("Access-Control-Allow-Origin"), origin);
         put_text(out, "Access-Control-Allow-Credentials: true\r\n"
                       "Vary: Origin\r\n");

@@ -68,7 +68,8 @@ struct gw_own_reply {
     struct eio_span origin; /* for CORS; may be empty */
 };
 
-/* Writes head and body. `out` needs 1 KiB plus the origin's length. */
+/* Writes head and body. `out` needs 1 KiB, and room for host and target. 0 when
+ * it does not fit. */
 size_t gw_own_reply_write(const struct gw_own_reply *reply, char *out,
                           size_t cap);
 

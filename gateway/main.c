@@ -267,8 +267,10 @@ static int check(const struct gw_config *config)
 {
     struct gw_tls *tls = NULL;
     char error[GW_TLS_ERROR_MAX] = "";
+    struct gw_privileges privileges;
     gw_log_setup(config->log_level, config->log_format);
-    if (!gw_tls_new(config, &tls, error)) {
+    if (!gw_privileges_find(config->user, &privileges, error) ||
+        !gw_tls_new(config, &tls, error)) {
         fail(error);
         return 2;
     }

@@ -152,6 +152,13 @@ static void put_process(FILE *out, const struct gw_metrics_view *view)
              "When this process started, in seconds since the epoch.");
     fprintf(out, "sidgate_start_time_seconds %" PRIu64 "\n",
             view->start_time_s);
+    if (view->not_after_s > 0) {
+        put_head(out, "tls_certificate_not_after_seconds", "gauge",
+                 "When the first of the certificates expires, in seconds "
+                 "since the epoch.");
+        fprintf(out, "sidgate_tls_certificate_not_after_seconds %" PRId64 "\n",
+                view->not_after_s);
+    }
     put_head(out, "build_info", "gauge", "Always 1; the label says what runs.");
     fputs("sidgate_build_info{version=\"", out);
     put_label_value(out, view->version);

@@ -56,6 +56,7 @@ struct gw_metrics_view {
     const int64_t *backend_sessions; /* sessions bound to each now */
     size_t backend_count;
     uint64_t start_time_s; /* wall clock */
+    int64_t not_after_s;   /* of the certificate that ends first; 0: none */
     const char *version;
 };
 

@@ -2,7 +2,6 @@
 /* Which pages' scripts may open sessions. */
 #include "gateway/origin.h"
 #include "gateway/grammar.h"
-#include "gateway/head.h"
 
 #include <arpa/inet.h>
 
@@ -139,15 +138,48 @@ static bool is_match(const char *allowed, const char *origin)
            memcmp(star + 1, origin + len - after, after) == 0;
 }
 
-bool gw_origin_may(const struct gw_config *config, struct eio_span origin)
+static bool is_allowed(const struct gw_config *config, struct eio_span origin)
 {
     char normal[GW_ORIGIN_MAX];
-    if (config->origin_count == 0 || origin.len == 0)
-        return true;
     if (!normalise(origin, false, normal))
         return false;
     for (size_t i = 0; i < config->origin_count; i++)
         if (is_match(config->origins[i], normal))
             return true;
     return false;
+}
+
+bool gw_origin_may(const struct gw_config *config, struct eio_span origin)
+{
+    return config->origin_count == 0 || origin.len == 0 ||
+           is_allowed(config, origin);
+}
+
+/* What is before the path of a URL. */
+static struct eio_span origin_of(struct eio_span url)
+{
+    size_t len = scheme_len(url);
+    len = url.len - len > 3 ? len + 3 : url.len;
+    while (len < url.len && memchr("/?#", url.ptr[len], 3) == NULL)
+        len++;
+    return (struct eio_span){url.ptr, len};
+}
+
+bool gw_origin_may_without(const struct gw_config *config,
+                           const struct gw_head *head, bool is_jsonp)
+{
+    struct eio_span referer = {NULL, 0};
+    bool is_doubted = is_jsonp;
+    if (config->origin_count == 0)
+        return true;
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct gw_field *field = &head->fields[i];
+        if (gw_span_is(field->name, "sec-fetch-site"))
+            is_doubted = !gw_span_is(field->value, "same-origin") &&
+                         !gw_span_is(field->value, "none");
+        else if (gw_span_is(field->name, "referer"))
+            referer = field->value;
+    }
+    return !is_doubted ||
+           (referer.len > 0 && is_allowed(config, origin_of(referer)));
 }

@@ -5,6 +5,7 @@
 
 #include "eio/span.h"
 #include "gateway/config.h"
+#include "gateway/head.h"
 
 /* Checks the form of an allowed origin ("https://example.com",
  * "http://localhost:3000"; "*." before the host stands for all names below it)
@@ -17,5 +18,12 @@ bool gw_origin_normal(const char *text, char out[GW_ORIGIN_MAX]);
  * With "*." one is for every name below its host, at any depth, not for the
  * host itself. "null" never matches. */
 bool gw_origin_may(const struct gw_config *config, struct eio_span origin);
+
+/* The same for a request of a session without Origin. Programs send none, but
+ * neither do a page's script tags, which can read a session by JSONP: where
+ * Sec-Fetch-Site names another site, or nothing is known of who wants JSONP,
+ * Referer must name an allowed origin. */
+bool gw_origin_may_without(const struct gw_config *config,
+                           const struct gw_head *head, bool is_jsonp);
 
 #endif

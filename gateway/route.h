@@ -21,4 +21,7 @@ enum gw_route {
 enum gw_route gw_route_of(const struct gw_config *config,
                           const struct gw_head *head, struct eio_query *query);
 
+/* Whether the path, as it is or decoded, is one of Engine.IO. */
+bool gw_route_is_eio(const struct gw_config *config, struct eio_span path);
+
 #endif

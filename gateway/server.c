@@ -219,6 +219,7 @@ char *gw_server_metrics(struct gw_server *server, size_t *len)
         .backend_sessions = sessions,
         .backend_count = server->backends->count,
         .start_time_s = (uint64_t)server->started_s,
+        .not_after_s = gw_tls_not_after(server->tls),
         .version = SIDGATE_VERSION,
     };
     return gw_metrics_render(&view, len);

@@ -198,7 +198,7 @@ void gw_stream_flush(struct gw_stream *stream)
             gw_buf_take(&stream->out, sent);
     }
     if (stream->out == NULL && stream->is_shut && !stream->is_fin_sent &&
-        stream->fd >= 0) {
+        !stream->is_corked && stream->fd >= 0) {
         stream->is_fin_sent = true;
         shutdown(stream->fd, SHUT_WR);
     }
@@ -219,6 +219,7 @@ void gw_stream_discard(struct gw_stream *stream)
     else
         gw_buf_free(&stream->out);
     stream->is_corked = false;
+    gw_stream_flush(stream);
 }
 
 void gw_stream_shutdown(struct gw_stream *stream)
@@ -280,6 +281,20 @@ void gw_socket_watch(int fd, const struct gw_config *config)
                    sizeof(patience_ms));
 }
 
+/* The kernel may have given the peer up. Whoever asks takes the error away,
+ * and what is read then looks like an end. */
+static void note_error(struct gw_stream *stream)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+        error == 0)
+        return;
+    stream->is_aborted = true;
+    if (error == ETIMEDOUT)
+        gw_count(&stream->worker->metrics.limited_tcp_timeout);
+}
+
 void gw_stream_notify(struct gw_stream *stream, uint32_t events)
 {
     if (stream->fd < 0)
@@ -295,6 +310,8 @@ void gw_stream_notify(struct gw_stream *stream, uint32_t events)
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
         stream->is_readable = true;
     if (events & EPOLLERR) {
+        if (stream->sent > 0) /* else who connects wants to know why not */
+            note_error(stream);
         stream->is_reset = true;
         stream->is_readable = true;
         gw_buf_free(&stream->out);

@@ -27,6 +27,9 @@ enum {
      * TLS itself. */
     SPARE_BYTES = 16384,
     SILENT_MAX = 65536,
+    /* Messages of the handshake's kind in one second behind it, such as changes
+     * of keys: each costs us as much as many records of data. */
+    ASKED_MAX = 64,
 };
 
 struct gw_secure {
@@ -34,8 +37,11 @@ struct gw_secure {
     struct gw_buf *held; /* plaintext that was written while corked */
     size_t left;         /* that may be taken from the kernel in this call */
     size_t silent;       /* taken since the last plaintext */
+    uint32_t asked;      /* in that second of the worker's clock */
+    uint32_t asked_s;
     bool is_client;
     bool is_done;     /* the handshake */
+    bool is_pushy;    /* more than ASKED_MAX of them */
     bool is_dry;      /* the kernel had no more; until the next event */
     bool is_fin;      /* FIN was read */
     bool is_failed;   /* the kernel or OpenSSL: nothing more can be said */
@@ -137,6 +143,24 @@ static void make_method(void)
     BIO_meth_set_create(bio_method, bio_create);
 }
 
+/* OpenSSL's; called for each message of the handshake's kind. */
+static void on_message(const SSL *ssl, int where, int result)
+{
+    const struct gw_stream *stream = BIO_get_data(SSL_get_rbio(ssl));
+    struct gw_secure *secure = stream->secure;
+    uint32_t now_s = (uint32_t)(stream->worker->now_ms / 1000);
+    (void)result;
+    if (!secure->is_done || (where & SSL_CB_LOOP) == 0)
+        return;
+    if (secure->asked_s != now_s)
+        secure->asked = 0;
+    secure->asked_s = now_s;
+    if (++secure->asked <= ASKED_MAX)
+        return;
+    secure->is_pushy = true;
+    secure->left = 0;
+}
+
 bool gw_stream_secure(struct gw_stream *stream, SSL *ssl, bool is_client)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -151,6 +175,7 @@ bool gw_stream_secure(struct gw_stream *stream, SSL *ssl, bool is_client)
     }
     BIO_set_data(bio, stream);
     SSL_set_bio(ssl, bio, bio);
+    SSL_set_info_callback(ssl, on_message);
     if (is_client)
         SSL_set_connect_state(ssl);
     else
@@ -175,17 +200,21 @@ enum gw_handshake gw_stream_handshake(struct gw_stream *stream, char *why,
     send_gathered(stream);
     if (result == 1) {
         secure->is_done = true;
+        secure->silent = 0;
         stream->is_readable = true; /* OpenSSL may have read on */
         return GW_HANDSHAKE_DONE;
     }
-    if (error == SSL_ERROR_WANT_READ && !stream->is_reset) {
+    bool is_cut = secure->silent > SILENT_MAX;
+    if (error == SSL_ERROR_WANT_READ && !is_cut && !stream->is_reset) {
         stream->is_readable = false;
         return GW_HANDSHAKE_PENDING;
     }
     secure->is_failed = true;
     gw_tls_why(secure->ssl, why, cap);
     ERR_clear_error();
-    if (secure->is_fin || why[0] == '\0')
+    if (is_cut)
+        snprintf(why, cap, "too long");
+    else if (secure->is_fin || why[0] == '\0')
         snprintf(why, cap, "closed by the peer");
     return GW_HANDSHAKE_FAILED;
 }
@@ -200,7 +229,7 @@ bool gw_stream_was_resumed(const struct gw_stream *stream)
 static bool is_flooded(const struct gw_stream *stream)
 {
     return gw_buf_len(stream->out) > CONTROL_MAX ||
-           stream->secure->silent > SILENT_MAX;
+           stream->secure->silent > SILENT_MAX || stream->secure->is_pushy;
 }
 
 /* OpenSSL wants more bytes than there are, or than it may have now. */

@@ -15,6 +15,7 @@ enum {
     TOUCH_MS = 400000, /* less than half a tunnel's record lives */
     PACE_MS = 100,
     GOING_AWAY = 1001,
+    PROTOCOL_ERROR = 1002,
     POLICY = 1008, /* an operator wants it so */
 };
 
@@ -77,19 +78,39 @@ static uint32_t taken(const struct tunnel *tunnel)
     return gw_stream_taken(tunnel->client) + gw_stream_taken(tunnel->server);
 }
 
+static void touch(struct tunnel *tunnel)
+{
+    struct eio_sid sid;
+    struct gw_session session = {.backend = tunnel->backend,
+                                 .ping_interval_ms = tunnel->ping_interval_ms,
+                                 .ping_timeout_ms = tunnel->ping_timeout_ms,
+                                 .eio = tunnel->eio};
+    sid_of(tunnel, &sid);
+    if (tunnel->is_own && sid.len > 0)
+        gw_affinity_touch(tunnel->worker, &sid, &session,
+                          STORE_TRANSPORT_WEBSOCKET);
+}
+
+/* At its first call, with the tunnel's beginning, nothing is due. */
+static void touch_if_due(struct tunnel *tunnel)
+{
+    int64_t now_s = tunnel->worker->now_ms / 1000;
+    if (now_s < tunnel->touch_due_s)
+        return;
+    if (tunnel->touch_due_s != 0)
+        touch(tunnel);
+    /* Spread, so that ten thousand of them do not touch at once. */
+    now_s +=
+        (TOUCH_MS - gw_worker_random(tunnel->worker) % (TOUCH_MS / 4)) / 1000;
+    tunnel->touch_due_s = (uint32_t)now_s;
+}
+
 static void wait_to_touch(struct tunnel *tunnel)
 {
     int64_t now_s = tunnel->worker->now_ms / 1000;
-    int64_t left_s = (int64_t)tunnel->touch_due_s - now_s;
-    if (left_s <= 0) {
-        /* Spread, so that ten thousand of them do not touch at once. */
-        left_s =
-            (TOUCH_MS - gw_worker_random(tunnel->worker) % (TOUCH_MS / 4)) /
-            1000;
-        tunnel->touch_due_s = (uint32_t)(now_s + left_s);
-    }
+    touch_if_due(tunnel);
     tunnel->is_watched = false;
-    set_timer(tunnel, left_s * 1000);
+    set_timer(tunnel, (tunnel->touch_due_s - now_s) * 1000);
 }
 
 /* A client that takes nothing of what waits for it. A backend is left alone: it
@@ -117,6 +138,7 @@ static void on_slow_client(struct tunnel *tunnel)
         enter(tunnel, TUNNEL_CLOSED);
         return;
     }
+    touch_if_due(tunnel); /* it may be slow for ever */
     tunnel->is_watched = false;
     watch_client(tunnel);
     if (!tunnel->is_watched)
@@ -146,28 +168,13 @@ static void enter(struct tunnel *tunnel, enum tunnel_state state)
     }
 }
 
-static void touch(struct tunnel *tunnel)
-{
-    struct eio_sid sid;
-    struct gw_session session = {.backend = tunnel->backend,
-                                 .ping_interval_ms = tunnel->ping_interval_ms,
-                                 .ping_timeout_ms = tunnel->ping_timeout_ms,
-                                 .eio = tunnel->eio};
-    sid_of(tunnel, &sid);
-    if (tunnel->is_own && sid.len > 0)
-        gw_affinity_touch(tunnel->worker, &sid, &session,
-                          STORE_TRANSPORT_WEBSOCKET);
-}
-
 static void on_timer(struct gw_timer *timer)
 {
     struct tunnel *tunnel = GW_CONTAINER(timer, struct tunnel, timer);
     if (tunnel->state == TUNNEL_OPEN && tunnel->is_watched) {
         on_slow_client(tunnel);
     } else if (tunnel->state == TUNNEL_OPEN) {
-        touch(tunnel);
-        tunnel->touch_due_s = 0;
-        enter(tunnel, TUNNEL_OPEN);
+        wait_to_touch(tunnel);
     } else if (tunnel->state == TUNNEL_ENDING &&
                taken(tunnel) != tunnel->taken_mark) {
         enter(tunnel, TUNNEL_ENDING); /* there was progress */
@@ -227,6 +234,11 @@ static void pass_up(struct tunnel *tunnel, const char *bytes, size_t len)
 {
     eio_frame_feed(&tunnel->up, bytes, len);
     gw_count_add(&tunnel->worker->metrics.bytes_from_clients, len);
+    /* Some servers end at such a frame, and all sessions with them. */
+    if (tunnel->up.has_reserved) {
+        gw_tunnel_close(tunnel, PROTOCOL_ERROR);
+        return;
+    }
     gw_stream_write(tunnel->server, bytes, len);
     if (tunnel->is_upgrade && !tunnel->is_own && tunnel->up.data_frames >= 2)
         become_own(tunnel);

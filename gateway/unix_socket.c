@@ -3,6 +3,7 @@
 #include "gateway/unix_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -82,8 +83,9 @@ int gw_unix_bind(const struct gw_address *address, uint32_t mode,
     if (lstat(path, &info) == 0 && S_ISSOCK(info.st_mode)) {
         *file =
             (struct gw_unix_file){.device = info.st_dev, .inode = info.st_ino};
-        /* The umask may have taken from a wide mode, never added to it. */
-        chmod(path, mode);
+        /* The umask may have taken from a wide mode, never added to it. What
+         * stands there by now may be a link to something else. */
+        fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
     }
     return fd;
 }

@@ -23,7 +23,8 @@
 
 enum {
     GW_READ_BUFFER_BYTES = 65536,
-    GW_SCRATCH_BYTES = 65536, /* heads being written */
+    GW_SCRATCH_BYTES = 69632, /* heads being written: the largest that may be
+                                 read, and what is added */
     GW_EVENTS_MAX = 256,
     GW_RECORD_BYTES = 16384,  /* of plaintext, in one TLS record */
     GW_RECORDS_BYTES = 73728, /* what a whole read buffer becomes */

@@ -17,8 +17,8 @@ failed=0
 all_steps=(format shell layering unit clang asan tsan integration)
 # Of tests/wire, those that are run a second time over TLS.
 tls_suites=(request-heads request-bytes request-bodies fields upgrade pipeline
-    exchange responses response-bytes known-bugs limits edge-limits closing
-    tunnel slow pressure retry sessions binding)
+    exchange responses response-bytes known-bugs limits edge-limits
+    edge-origins closing tunnel slow pressure retry sessions binding)
 
 usage()
 {

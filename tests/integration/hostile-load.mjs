@@ -53,11 +53,16 @@ const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
 const ms = ({ p50, p99, max }) =>
   `p50 ${p50.toFixed(2)}, p99 ${p99.toFixed(2)}, max ${max.toFixed(0)} ms`;
 
-function tell({ count, together, quiet, loud, rss, limited, ended }) {
+function tell(result) {
+  const { count, together, quiet, loud, times, rss, limited, ended } = result;
   const some = Object.entries(limited).filter(([, n]) => n > 0);
   console.log(`  ${count} clients, ${together} of them at once`);
   console.log(`  healthy client, quiet: ${ms(quiet)} (${quiet.count})`);
   console.log(`  healthy client, flood: ${ms(loud)} (${loud.count})`);
+  const slowest = Object.entries(times).map(
+    ([what, { max }]) => `${what} ${max.toFixed(0)}`,
+  );
+  console.log(`  its slowest, in ms: ${slowest.join(', ')}`);
   console.log(
     `  RSS: ${mib(rss.before)} MiB, at most ${mib(rss.peak)}, then ` +
       `${mib(rss.after)}: ${Math.round((rss.peak - rss.before) / count)} ` +

@@ -37,7 +37,13 @@ Test(head_request_fields, knows_kinds_by_name_in_any_case)
         {"Hos", GW_FIELD_OTHER},
         {"Hosts", GW_FIELD_OTHER},
         {"Content-Length0", GW_FIELD_OTHER},
-        {"Content_Length", GW_FIELD_OTHER},
+        {"Content_Length", GW_FIELD_HOP},
+        {"transfer_ENCODING", GW_FIELD_HOP},
+        {"X_Forwarded-For", GW_FIELD_HOP},
+        {"x_real_ip", GW_FIELD_HOP},
+        {"my_field", GW_FIELD_OTHER},
+        {"Content_Length_of_something_else", GW_FIELD_OTHER},
+        {"_", GW_FIELD_OTHER},
         {"Cookie", GW_FIELD_OTHER},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

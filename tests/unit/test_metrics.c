@@ -29,6 +29,7 @@ static void render(const char *const *ids, const int64_t *sessions,
         .backend_sessions = sessions,
         .backend_count = backend_count,
         .start_time_s = 1700000000,
+        .not_after_s = 1800000000,
         .version = "1.2.3",
     };
 
@@ -92,6 +93,7 @@ Test(metrics, the_process_and_its_sessions)
     expect_line("sidgate_sessions{backend=\"n1\"} 5");
     expect_line("sidgate_sessions{backend=\"[::1]:3001\"} 0");
     expect_line("sidgate_start_time_seconds 1700000000");
+    expect_line("sidgate_tls_certificate_not_after_seconds 1800000000");
     expect_line("sidgate_build_info{version=\"1.2.3\"} 1");
     expect_line("# TYPE sidgate_sessions gauge");
     expect_line("# TYPE sidgate_tunnels gauge");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Allowed origins. */
 #include "gateway/origin.h"
-#include "tests/support/guard.h"
+#include "tests/unit/head_fixture.h"
 
 #include <criterion/criterion.h>
 
@@ -256,4 +256,54 @@ Test(origin, longer_than_any_is_refused)
     memcpy(text + GW_ORIGIN_MAX - 1 - 12, ".example.com", 12);
     cr_assert(may(&config, text, GW_ORIGIN_MAX - 1));
     cr_assert_not(may(&config, text, GW_ORIGIN_MAX));
+}
+
+static const struct {
+    const char *fields;
+    bool is_jsonp;
+    bool may;
+} scripts[] = {
+    {"", false, true},
+    {"", true, false},
+    {"Sec-Fetch-Site: same-origin\r\n", true, true},
+    {"sec-fetch-site: None\r\n", true, true},
+    {"Sec-Fetch-Site: same-site\r\n", false, false},
+    {"Sec-Fetch-Site: cross-site\r\n", false, false},
+    {"Sec-Fetch-Site:\r\n", false, false},
+    {"Referer: https://example.com\r\n", true, true},
+    {"Referer: https://EXAMPLE.com:443/a?b#c\r\n", true, true},
+    {"Referer: https://example.com?\r\n", true, true},
+    {"Referer: https://example.com.evil.test/\r\n", true, false},
+    {"Referer: https://evil.test/https://example.com\r\n", true, false},
+    {"Referer: https://example.com@evil.test/\r\n", true, false},
+    {"Referer: https://evil.test\\@example.com/\r\n", true, false},
+    {"Referer: example.com\r\n", true, false},
+    {"Referer: https\r\n", true, false},
+    {"Referer: https:\r\n", true, false},
+    {"Referer: ://\r\n", true, false},
+    {"Referer:\r\n", true, false},
+    {"Referer: https://evil.test/\r\n", false, true},
+    {"Sec-Fetch-Site: cross-site\r\nReferer: https://example.com/\r\n", false,
+     true},
+};
+
+Test(origin, of_scripts_that_send_none)
+{
+    static struct gw_config config = {.origins = {"https://example.com"}};
+    for (size_t i = 0; i < COUNT(scripts); i++) {
+        char text[256];
+        int len =
+            snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n",
+                     scripts[i].fields);
+        struct parsed *parsed = parse((struct eio_span){text, len}, true);
+        cr_assert_eq(parsed->status, 0, "%s", scripts[i].fields);
+        config.origin_count = 1;
+        cr_expect_eq(
+            gw_origin_may_without(&config, &parsed->head, scripts[i].is_jsonp),
+            scripts[i].may, "%s", scripts[i].fields);
+        config.origin_count = 0;
+        cr_expect(
+            gw_origin_may_without(&config, &parsed->head, scripts[i].is_jsonp));
+        parsed_free(parsed);
+    }
 }

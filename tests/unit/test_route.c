@@ -57,6 +57,13 @@ static const struct {
     {"GET /engine.io?EIO=4", GW_ROUTE_HANDSHAKE, ""},
     {"GET /engine.io/?EIO=4", GW_ROUTE_HANDSHAKE, ""},
     {"GET http://h/socket.io/?EIO=4", GW_ROUTE_HANDSHAKE, ""},
+    /* some servers decode the path */
+    {"GET /socket%2eio/?EIO=4", GW_ROUTE_HANDSHAKE, ""},
+    {"GET /%73OCKET.io/?EIO=4", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io%2F?EIO=4&sid=ab", GW_ROUTE_SESSION, "ab"},
+    {"GET /socket.io%2?EIO=4", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io%?EIO=4", GW_ROUTE_PLAIN, ""},
+    {"GET /socket.io%252f?EIO=4", GW_ROUTE_PLAIN, ""},
     /* sessions, whatever the method */
     {"GET /socket.io/?EIO=4&transport=polling&sid=ab", GW_ROUTE_SESSION, "ab"},
     {"POST /socket.io/?sid=ab", GW_ROUTE_SESSION, "ab"},

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 
 import { handshakeRequest, sidRequest, switching, upgradeRequest }
     from '../support/engine.mjs';
-import { fixture } from '../support/fixture.mjs';
+import { fixture, withCluster } from '../support/fixture.mjs';
 import { connect, eventually, exchange } from '../support/wire.mjs';
 
 const FORBIDDEN = '{"code":4,"message":"Forbidden"}';
@@ -97,6 +97,56 @@ describe('--allowed-origin', () => {
         assert.equal(world.backend.requests.length, 1);
     });
 
+    /* Some servers decode the path, or part parameters at semicolons. */
+    for (const target of ['/socket%2eio/?EIO=4&transport=websocket',
+                          '/%73ocket.io%2F?EIO=4&transport=websocket',
+                          '/socket.io/?x;EIO=4;transport=websocket',
+                          '/socket.io/']) {
+        it(`${target} is asked as well`, async () => {
+            accepts();
+            const wire = await world.open();
+            wire.send(upgradeRequest(target, 'Origin: https://evil\r\n'));
+            assert.equal((await wire.response()).status, 403);
+            assert.deepEqual(world.backend.targets, []);
+        });
+    }
+
+    /* [what a request without Origin says, its query, may it] */
+    const SCRIPTS = [
+        ['', 'EIO=4&transport=polling', 200],
+        ['', 'EIO=3&transport=polling&j=0', 403],
+        ['Referer: https://evil.example/', 'EIO=3&transport=polling&j=0', 403],
+        ['Referer: https://a.example.evil/', 'EIO=3&transport=polling&j=0',
+         403],
+        ['Referer: https://a.example/x?y', 'EIO=3&transport=polling&j=0', 200],
+        ['Referer: https://a.example', 'EIO=3&transport=polling&%6A=0', 200],
+        ['Sec-Fetch-Site: same-origin', 'EIO=3&transport=polling&j=0', 200],
+        ['Sec-Fetch-Site: none', 'EIO=4&transport=polling', 200],
+        ['Sec-Fetch-Site: cross-site', 'EIO=4&transport=polling', 403],
+        ['Sec-Fetch-Site: same-site', 'EIO=4&transport=polling', 403],
+        ['Sec-Fetch-Site: cross-site\r\nReferer: https://evil.example/a.example',
+         'EIO=4&transport=polling', 403],
+        ['Sec-Fetch-Site: same-site\r\nReferer: https://x.b.example/',
+         'EIO=4&transport=polling&j=1', 200],
+    ];
+
+    for (const [fields, query, status] of SCRIPTS) {
+        it(`a script, ${fields || 'no fields'}, ${query}: ${status}`,
+           async () => {
+               const response = await exchange(world.port, get(
+                   `/socket.io/?${query}`, fields && `${fields}\r\n`));
+               assert.equal(response.status, status);
+               assert.ok(!response.has('access-control-allow-origin') ||
+                         status === 200);
+           });
+    }
+
+    it('the client library is for every script tag', async () => {
+        const response = await exchange(world.port,
+            get('/socket.io/socket.io.js', 'Sec-Fetch-Site: cross-site\r\n'));
+        assert.notEqual(response.status, 403);
+    });
+
     it('other paths are for everyone', async () => {
         const response = await exchange(world.port,
             get('/page', 'Origin: https://evil.example\r\n'));
@@ -138,6 +188,20 @@ describe("sidgate's own errors", () => {
             assert.ok(!response.has('set-cookie'));
         });
     }
+});
+
+/* An answer that does not fit must not leave its place to the next one. */
+it('an Origin of 60 KB is answered, and in its place', async (t) => {
+    await withCluster({ args: ['--max-head', '64k', '--recovery', 'off'] },
+                      async ({ port }) => {
+        const wire = await connect(port);
+        t.after(() => wire.destroy());
+        wire.send(sidRequest('a'.repeat(20)).replace('\r\n\r\n',
+            `\r\nOrigin: https://${'a'.repeat(60_000)}\r\n\r\n`) +
+            get('*', '', 'OPTIONS'));
+        assert.equal((await wire.response()).status, 400);
+        assert.equal((await wire.response('OPTIONS')).status, 200);
+    });
 });
 
 describe('--serve-health', () => {
@@ -239,6 +303,16 @@ for (const [listen, port] of [['127.0.0.1:0,redirect', ''],
                     /^(https:\/\/(?:\[.*?\]|[^/:]+))/, `$1${port}`));
             });
         }
+
+        it('a target that no answer can hold: 414', async () => {
+            await withCluster({ listen: [listen], args: [
+                '--max-request-line', '64k', '--max-head', '64k'] },
+                              async (other) => {
+                const response = await exchange(other.port,
+                    get(`/${'a'.repeat(30_000)}`), 'GET', { secure: false });
+                assert.equal(response.status, 414);
+            });
+        });
 
         for (const [name, bytes] of NO_WAY) {
             it(`${name}: 400`, async () => {

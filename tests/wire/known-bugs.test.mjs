@@ -8,7 +8,8 @@ import { ok } from '../support/backend.mjs';
 import { newSid, upgradeRequest, WS_KEY, wsAccept }
     from '../support/engine.mjs';
 import { fixture } from '../support/fixture.mjs';
-import { frame, frames, openTunnel, pour, TEXT } from '../support/frames.mjs';
+import { closeFrame, frame, frames, openTunnel, pour, TEXT }
+    from '../support/frames.mjs';
 
 const HOST = 'Host: h\r\n';
 const NEXT = `GET /smuggled HTTP/1.1\r\n${HOST}\r\n`;
@@ -173,8 +174,8 @@ describe('requests that broke others', () => {
                wire.send('HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n');
            const wire = await gateway.open();
            wire.send(`GET ${TARGET} HTTP/1.1\r\n${HOST}` +
-                     `${'x: \r\n'.repeat(95)}Connection: Upgrade\r\nUpgrade: websocket\r\n${VERSION}` +
-                     `${KEY}\r\n`);
+                     `${'x: \r\n'.repeat(95)}Connection: Upgrade\r\n` +
+                     `Upgrade: websocket\r\n${VERSION}${KEY}\r\n`);
            assert.equal((await wire.response()).status, 400);
            const [request] = gateway.backend.requests;
            assert.equal(request.get('upgrade'), 'websocket');
@@ -190,6 +191,20 @@ describe('requests that broke others', () => {
         await wire.ended();
         assert.ok(!gateway.backend.received.includes('\xf0'));
     });
+
+    for (const first of ['\xf0', '\xe1', '\xa1', '\x90']) {
+        const name = Buffer.from(first, 'latin1').toString('hex');
+        it(`CVE-2022-21676 (engine.io): an invalid frame, ${name}, in a tunnel`,
+           async () => {
+               const { client, upstream } = await openTunnel(gateway);
+               client.send(`${first}\x80\x00\x00\x00\x00`);
+               const close = await client.bytes(4);
+               assert.deepEqual(close, closeFrame(1002));
+               client.finish(frame(TEXT, 'more', { mask: true }));
+               assert.equal(await upstream.ended(), 'fin');
+               assert.equal(upstream.buffer.length, 0);
+           });
+    }
 });
 
 describe('answers that broke others', () => {

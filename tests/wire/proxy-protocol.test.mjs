@@ -170,6 +170,14 @@ describe('a PROXY header', () => {
         }
     });
 
+    it('from one who is not trusted is not waited for', async () => {
+        const before = await failures();
+        const wire = await gateway.open({ secure: false,
+                                          localAddress: '127.0.0.9' });
+        await wire.ended();
+        assert.equal(await failures(), before + 1);
+    });
+
     it('is counted when it is bad', async () => {
         const before = await failures();
         await isCutOff(gateway, GET);

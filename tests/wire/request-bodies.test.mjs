@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
 import { ok } from '../support/backend.mjs';
-import { fixture } from '../support/fixture.mjs';
-import { FOREVER } from '../support/wire.mjs';
+import { fixture, withCluster } from '../support/fixture.mjs';
+import { connect, FOREVER } from '../support/wire.mjs';
 
 const NEXT = 'GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n';
 const HEAD = 'POST /x HTTP/1.1\r\nHost: h\r\n';
@@ -373,6 +373,25 @@ describe('the limit of a request body', () => {
             assert.deepEqual(wholeTargets(gateway), ['/still-serves']);
         });
     }
+
+    it('one over it, whole in one piece: it never is the next request',
+       async () => {
+           await withCluster({ args: ['--max-body', '10'] }, async (other) => {
+               const inner = 'GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n';
+               const wire = await connect(other.port);
+               wire.send(chunked(`${inner.length.toString(16)}\r\n${inner}\r\n` +
+                                 '0\r\n\r\n'));
+               assert.equal((await wire.response()).status, 413);
+               const { how, bytes } = await wire.rest();
+               assert.equal(how, 'fin');
+               assert.equal(bytes.length, 0);
+               assert.deepEqual(other.backend.targets, []);
+               const metrics = await other.gateway.metrics();
+               assert.equal(metrics.get('sidgate_limited_total{limit="body"}'),
+                            1);
+               assert.equal(metrics.get('sidgate_bad_requests_total'), 1);
+           });
+       });
 
     it('one of just that size passes', async () => {
         for (const bytes of [

@@ -9,7 +9,7 @@ import { collect, frame, frames, openTunnel, pour, TEXT }
     from '../support/frames.mjs';
 import { isSanitized, statusBytes } from '../support/process.mjs';
 import { ALERT, openRawTls } from '../support/raw-tls.mjs';
-import { connect, exchange } from '../support/wire.mjs';
+import { connect, eventually, exchange } from '../support/wire.mjs';
 
 const LISTEN = ['127.0.0.1:0,tls'];
 const GET = 'GET /x HTTP/1.1\r\nHost: h\r\n\r\n';
@@ -62,7 +62,7 @@ describe('20 MB at the pace of a slow reader', () => {
                   `RSS grew by ${grown}`);
     }
 
-    async function openResponse(total)
+    async function openResponse(total, secure = true)
     {
         let upstream;
         c.backend.handler = (request, wire) => {
@@ -70,7 +70,7 @@ describe('20 MB at the pace of a slow reader', () => {
             upstream = wire;
             wire.send(`HTTP/1.1 200 OK\r\nContent-Length: ${total}\r\n\r\n`);
         };
-        const client = await c.open({ secure: true });
+        const client = await c.open({ secure });
         client.send(GET);
         await client.head();
         return [upstream, client];
@@ -81,12 +81,14 @@ describe('20 MB at the pace of a slow reader', () => {
         const ends = await openResponse(4e6);
         await Promise.all([pour(ends[0], pieces(4e6)),
                            readSlowly(ends[1], 4e6)]);
+        await c.dropIdle();
     });
 
     for (const maxVersion of ['TLSv1.2', 'TLSv1.3'])
         it(`a response, ${maxVersion}`, async () => {
-            const ends = await openResponse(TOTAL);
+            const ends = await openResponse(TOTAL, { maxVersion });
             await flows(...ends, pieces(TOTAL), TOTAL);
+            await c.dropIdle();
         });
 
     it('a POST', async () => {
@@ -208,7 +210,7 @@ describe('an end of TLS', () => {
                end(raw);
                await wire.ended();
                assert.ok(wire.total < 200000);
-               assert.ok(await aborts() >= before);
+               await eventually(async () => await aborts() > before, 'count');
                raw.wire.destroy();
            });
 
