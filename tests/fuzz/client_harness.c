@@ -49,12 +49,21 @@ void harness_require(bool is_true)
         abort();
 }
 
+/* An address for each process: the ports of 127.0.0.1 may be used up by what
+ * else the machine does. */
+static uint32_t own_address(void)
+{
+    uint32_t number = (uint32_t)getpid();
+    return 127u << 24 | (1 + number / 250 % 250) << 16 |
+           (1 + number % 250) << 8 | 1;
+}
+
 static int bound(struct sockaddr_in *address)
 {
     socklen_t len = sizeof(*address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     *address = (struct sockaddr_in){.sin_family = AF_INET,
-                                    .sin_addr = {htonl(INADDR_LOOPBACK)}};
+                                    .sin_addr = {htonl(own_address())}};
     harness_require(
         fd >= 0 &&
         bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 &&
@@ -69,9 +78,11 @@ static void read_config(void)
     struct sockaddr_in address;
     char error[GW_OPTIONS_ERROR_MAX] = "";
     char backend[64];
+    char listen[64];
+    char text[INET_ADDRSTRLEN];
     enum gw_action action;
     const char *const words[] = {
-        "fuzz",       "--listen",    "127.0.0.1:0",
+        "fuzz",       "--listen",    listen,
         "--backend",  backend,       "--workers",
         "1",          "--recovery",  "off",
         "--admin",    "off",         "--max-sessions",
@@ -79,8 +90,10 @@ static void read_config(void)
         "--max-head", "4k",          "--max-request-line",
         "1k",         "--max-body",  "200k"};
     backend_fd = bound(&address);
-    snprintf(backend, sizeof(backend), "n1=127.0.0.1:%d",
+    inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
+    snprintf(backend, sizeof(backend), "n1=%s:%d", text,
              ntohs(address.sin_port));
+    snprintf(listen, sizeof(listen), "%s:0", text);
     if (gw_options_read((int)(sizeof(words) / sizeof(words[0])),
                         (char **)(uintptr_t)words, &config, &action,
                         error) != 0) {

@@ -231,6 +231,21 @@ describe('server names', () => {
         });
 });
 
+describe('a PROXY header before TLS', () => {
+    const c = fixture({ listen: ['127.0.0.1:0,tls,proxy'], args: [
+        '--trusted-proxy', '127.0.0.1'] });
+
+    it('names the client', async () => {
+        const wire = await c.open({
+            secure: true, first: 'PROXY TCP4 192.0.2.7 192.0.2.1 1234 443\r\n' });
+        wire.send(GET);
+        assert.equal((await wire.response()).status, 200);
+        const [request] = c.backend.requests;
+        assert.equal(request.get('x-forwarded-for'), '192.0.2.7');
+        assert.equal(request.get('x-forwarded-proto'), 'https');
+    });
+});
+
 describe('resumption', () => {
     const c = fixture({ listen: LISTEN, args: ['--workers', '2'] });
     let count = 0;

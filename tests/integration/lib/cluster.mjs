@@ -107,7 +107,7 @@ async function startNode(server, name, options) {
 }
 
 /*
- * server: 2, 3, 4 or python; options: for Engine.IO; gateway: {args, env} for
+ * server: 2, 3, 4 or python; options: for Engine.IO, and tls (node.mjs); gateway: {args, env} for
  * startGateway, or null for a cluster whose test starts gateways itself.
  */
 export async function startCluster({
@@ -127,7 +127,10 @@ export async function startCluster({
     nodes,
     gateway: null,
     clients: new Map(), /* sid -> what the client was, for reports */
-    backends: nodes.map(({ name, port }) => ({ id: name, port })),
+    backends: nodes.map(({ name, port }) => ({
+      id: name,
+      port: options.tls ? `${port},tls` : port,
+    })),
     get port() {
       return cluster.gateway.port;
     },

@@ -3,15 +3,19 @@
  * One Socket.IO node: `node servers/node.mjs VERSION NAME [OPTIONS-AS-JSON]`.
  *
  * VERSION is 2, 3 or 4 (the npm aliases server2, server3, server4); OPTIONS
- * go to Engine.IO. Prints one line {"port":…,"control":…} when both listen and
+ * go to Engine.IO, but for tls: {certificate, key}, files for a node that speaks
+ * TLS. Prints one line {"port":…,"control":…} when both listen and
  * ends when its standard input does, so that it never outlives its parent.
  * The control port answers GET /stats (lib/watch.mjs) and POST /emit?event=E.
  */
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import { createRequire } from 'node:module';
 import { serveControl, watch } from './watch.mjs';
 
-const [version, name, options = '{}'] = process.argv.slice(2);
+const [version, name, json = '{}'] = process.argv.slice(2);
+const { tls, ...options } = JSON.parse(json);
 const require = createRequire(import.meta.url);
 const library = require(`server${version}`);
 
@@ -29,7 +33,7 @@ function createServer(httpServer) {
   const engineOptions = {
     maxHttpBufferSize: 8e6,
     allowRequest,
-    ...JSON.parse(options),
+    ...options,
   };
   if (version === '2') return library(httpServer, engineOptions);
   return new library.Server(httpServer, {
@@ -90,7 +94,12 @@ function onConnection(socket) {
   socket.on('cut-me', () => cutTransport(socket.conn));
 }
 
-const server = http.createServer();
+const server = tls
+  ? https.createServer({
+      cert: readFileSync(tls.certificate),
+      key: readFileSync(tls.key),
+    })
+  : http.createServer();
 const seen = watch(server);
 const io = createServer(server);
 io.engine.on('connection', (conn) => {
