@@ -54,6 +54,8 @@ struct gw_conn {
     bool must_reset;     /* FLUSH ends in RST */
     bool closes;         /* after the current response */
     bool has_account;    /* counted for its address */
+    bool is_nameless;    /* its PROXY header names nobody: so does no field of
+                            its requests, which may be a client's own */
 };
 
 /* Takes over an accepted socket. */

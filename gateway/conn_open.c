@@ -82,8 +82,7 @@ void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
 static void begin(struct gw_conn *conn)
 {
     gw_conn_find_request(conn);
-    if (conn->state == GW_CONN_IDLE &&
-        conn->worker->phase >= GW_PHASE_DRAINING)
+    if (conn->state == GW_CONN_IDLE && conn->worker->phase >= GW_PHASE_DRAINING)
         gw_conn_enter(conn, GW_CONN_FLUSH);
 }
 
@@ -114,6 +113,7 @@ void gw_conn_read_proxy(struct gw_conn *conn)
     }
     if (has_peer)
         conn->peer = peer;
+    conn->is_nameless = !has_peer;
     admit(conn);
     if (conn->state == GW_CONN_IDLE)
         begin(conn);

@@ -240,8 +240,12 @@ static bool write_request(struct gw_exchange *exchange,
     struct gw_worker *worker = exchange->worker;
     struct gw_conn *conn = exchange->conn;
     struct gw_client client;
-    gw_forwarded_client(head, worker->config, &conn->peer, conn->listen->is_tls,
-                        &client);
+    if (conn->is_nameless)
+        client = (struct gw_client){.peer = conn->peer,
+                                    .is_tls = conn->listen->is_tls};
+    else
+        gw_forwarded_client(head, worker->config, &conn->peer,
+                            conn->listen->is_tls, &client);
     exchange->peer = client.peer;
     size_t len = gw_request_write(
         head, &client, exchange->route == GW_ROUTE_HANDSHAKE, &exchange->places,

@@ -281,6 +281,8 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
         int error = SSL_get_error(secure->ssl, n);
         send_gathered(stream);
         bool is_cut = is_flooded(stream);
+        if (is_cut)
+            gw_stream_mark_reset(stream); /* nobody waits for it to read */
         if (error == SSL_ERROR_WANT_READ && !is_cut && !stream->is_reset) {
             wait_for_bytes(stream);
             return total > 0 ? (ssize_t)total : GW_READ_EMPTY;

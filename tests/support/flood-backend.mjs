@@ -12,7 +12,7 @@ import http from 'node:http';
 import { newSid, openPacket, parameters, wsAccept } from './engine.mjs';
 import { frame, TEXT } from './frames.mjs';
 
-const LARGE = 16e6;
+const LARGE = 8e6; /* more than the kernel takes for a reader */
 const PIECE = Buffer.alloc(65536, 'x');
 
 /* Held polls and what waits for them, by sid. */

@@ -149,6 +149,17 @@ describe('a PROXY header', () => {
         });
     }
 
+    /* What follows may be a client's own words. */
+    for (const [name, header, client] of GOOD.filter((one) => one[2] === OWN)) {
+        it(`${name}: fields name nobody either`, async () => {
+            const request = await gateway.told(header, GET.replace('Host',
+                'X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n' +
+                'Host'));
+            assert.equal(request.get('x-forwarded-for'), client);
+            assert.equal(request.get('x-forwarded-proto'), 'http');
+        });
+    }
+
     for (const [name, header] of BAD) {
         it(`${name}: the end`, () => isCutOff(gateway, header + GET));
     }

@@ -318,6 +318,7 @@ describe('changes of keys', () => {
             raw.send('POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: ' +
                      '1000000\r\n\r\n');
             const before = statusBytes(pid, 'VmRSS');
+            const start = Date.now();
             let grown = 0;
             for (let i = 0; i < 60 && !raw.wire.over; i++) {
                 const piece = Buffer.concat(Array.from({ length: 2000 }, () =>
@@ -327,6 +328,7 @@ describe('changes of keys', () => {
                 grown = Math.max(grown, statusBytes(pid, 'VmRSS') - before);
             }
             assert.ok(raw.wire.over, 'it was let go on');
+            assert.ok(Date.now() - start < 20_000, 'it was waited for');
             assert.ok(grown < 4 * MEGABYTE || isSanitized(pid),
                       `RSS grew by ${grown}`);
             raw.wire.destroy();

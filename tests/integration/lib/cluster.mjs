@@ -107,8 +107,9 @@ async function startNode(server, name, options) {
 }
 
 /*
- * server: 2, 3, 4 or python; options: for Engine.IO, and tls (node.mjs); gateway: {args, env} for
- * startGateway, or null for a cluster whose test starts gateways itself.
+ * server: 2, 3, 4 or python; options: for Engine.IO, and tls (node.mjs);
+ * gateway: {args, env} for startGateway, or null for a cluster whose test
+ * starts gateways itself.
  */
 export async function startCluster({
   server = '4',

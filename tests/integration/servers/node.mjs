@@ -4,8 +4,8 @@
  *
  * VERSION is 2, 3 or 4 (the npm aliases server2, server3, server4); OPTIONS
  * go to Engine.IO, but for tls: {certificate, key}, files for a node that speaks
- * TLS. Prints one line {"port":…,"control":…} when both listen and
- * ends when its standard input does, so that it never outlives its parent.
+ * TLS. Prints one line {"port":…,"control":…} when both listen and ends when its
+ * standard input does, so that it never outlives its parent.
  * The control port answers GET /stats (lib/watch.mjs) and POST /emit?event=E.
  */
 import { readFileSync } from 'node:fs';
