@@ -211,7 +211,7 @@ struct gw_config {
     uint32_t write_timeout_ms;     /* 60000, without progress of a reader */
     uint32_t tcp_keepalive_ms;     /* 60000, of silence before the kernel asks
                                       whether a client is there; 0: never */
-    uint32_t tcp_user_timeout_ms;  /* 60000, for a peer to acknowledge what was
+    uint32_t tcp_user_timeout_ms;  /* 90000, for a peer to acknowledge what was
                                       sent; 0: the kernel's own */
     uint32_t recovery_timeout_ms;  /* 45000, how long a request may wait for an
                                       unknown sid's owner to be found */

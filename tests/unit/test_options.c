@@ -111,7 +111,7 @@ Test(options, defaults_of_the_edge)
     cr_expect_eq(config.max_sessions_per_address, 0);
     cr_expect_eq(config.handshake_rate_per_address, 0);
     cr_expect_eq(config.tcp_keepalive_ms, 60000);
-    cr_expect_eq(config.tcp_user_timeout_ms, 60000);
+    cr_expect_eq(config.tcp_user_timeout_ms, 90000);
 }
 
 struct good {
