@@ -49,6 +49,13 @@ static int open_socket(const struct gw_address *address)
     return -1;
 }
 
+bool gw_admin_keep_reserve(struct gw_admin_listener *listener)
+{
+    if (listener->reserve_fd < 0)
+        listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return listener->reserve_fd >= 0;
+}
+
 int gw_admin_listen(struct gw_admin_listener *listener,
                     const struct gw_address *address, char *error)
 {
@@ -58,18 +65,12 @@ int gw_admin_listen(struct gw_admin_listener *listener,
                        : open_socket(address);
     if (listener->fd >= 0 && listen(listener->fd, BACKLOG) == 0) {
         listener->port = port_of(listener->fd);
+        gw_admin_keep_reserve(listener);
         return 0;
     }
     snprintf(error, ERROR_SIZE, "admin: cannot listen on %s: %s", address->text,
              strerror(errno));
     return -1;
-}
-
-bool gw_admin_keep_reserve(struct gw_admin_listener *listener)
-{
-    if (listener->reserve_fd < 0)
-        listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return listener->reserve_fd >= 0;
 }
 
 static int accept_one(const struct gw_admin_listener *listener)

@@ -126,6 +126,11 @@ void gw_conn_shake_hands(struct gw_conn *conn)
     struct gw_worker *worker = conn->worker;
     char address[INET6_ADDRSTRLEN];
     char why[160] = "";
+    if (worker->handshakes_left == 0) {
+        gw_stream_again(conn->stream);
+        return;
+    }
+    worker->handshakes_left--;
     switch (gw_stream_handshake(conn->stream, why, sizeof(why))) {
     case GW_HANDSHAKE_PENDING:
         return;

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A file's content without one newline at its end. Returns the length, or -1
- * when a line says what is wrong. */
+enum { SECRET_MIN = 16 };
+
+/* A file's content without one newline at its end, of `least` bytes or more.
+ * Returns the length, or -1 when a line says what is wrong. */
 static ssize_t read_secret(struct gw_reader *reader,
                            const struct gw_option *option, const char *name,
-                           char secret[STORE_SECRET_MAX])
+                           ssize_t least, char secret[STORE_SECRET_MAX])
 {
     /* The newline, and one byte to tell a longer file by. */
     char text[STORE_SECRET_MAX + 1];
@@ -32,6 +34,9 @@ static ssize_t read_secret(struct gw_reader *reader,
     else if (len >= STORE_SECRET_MAX)
         len = gw_option_fail(reader, option, "%s is longer than %d bytes", name,
                              STORE_SECRET_MAX - 1);
+    else if (len > 0 && len < least)
+        len = gw_option_fail(reader, option, "%s is shorter than %zd bytes",
+                             name, least);
     if (len > 0) {
         memcpy(secret, text, (size_t)len);
         secret[len] = '\0';
@@ -50,7 +55,7 @@ static int read_password(struct gw_reader *reader)
 
     if (name[0] == '\0')
         return 0;
-    len = read_secret(reader, option, name, config->store_password);
+    len = read_secret(reader, option, name, 1, config->store_password);
     if (len < 0)
         return -1;
     if (memchr(config->store_password, '\n', (size_t)len) != NULL ||
@@ -61,8 +66,6 @@ static int read_password(struct gw_reader *reader)
     return 0;
 }
 
-enum { HASH_SECRET_MIN = 16 };
-
 static int read_hash_secret(struct gw_reader *reader)
 {
     struct gw_config *config = reader->config;
@@ -72,17 +75,13 @@ static int read_hash_secret(struct gw_reader *reader)
 
     if (name[0] == '\0')
         return 0;
-    len = read_secret(reader, option, name, (char *)config->hash_secret);
+    len = read_secret(reader, option, name, SECRET_MIN,
+                      (char *)config->hash_secret);
     if (len < 0)
         return -1;
-    if (len < HASH_SECRET_MIN)
-        return gw_option_fail(reader, option, "%s is shorter than %d bytes",
-                              name, HASH_SECRET_MIN);
     config->hash_secret_len = (size_t)len;
     return 0;
 }
-
-enum { TOKEN_MIN = 16 };
 
 static int read_token(struct gw_reader *reader)
 {
@@ -94,12 +93,9 @@ static int read_token(struct gw_reader *reader)
 
     if (name[0] == '\0')
         return 0;
-    len = read_secret(reader, option, name, config->admin_token);
+    len = read_secret(reader, option, name, SECRET_MIN, config->admin_token);
     if (len < 0)
         return -1;
-    if (len < TOKEN_MIN)
-        return gw_option_fail(reader, option, "%s is shorter than %d bytes",
-                              name, TOKEN_MIN);
     for (ssize_t i = 0; i < len; i++)
         if (config->admin_token[i] <= ' ' || config->admin_token[i] > '~')
             return gw_option_fail(reader, option,

@@ -27,6 +27,8 @@ enum {
      * TLS itself. */
     SPARE_BYTES = 16384,
     SILENT_MAX = 65536,
+    /* With data, before others get a turn: they may hold a byte each. */
+    RECORDS_PER_TURN = 512,
     /* Messages of the handshake's kind in one second behind it, such as changes
      * of keys: each costs us as much as many records of data. */
     ASKED_MAX = 64,
@@ -39,6 +41,8 @@ struct gw_secure {
     size_t silent;       /* taken since the last plaintext */
     uint32_t asked;      /* in that second of the worker's clock */
     uint32_t asked_s;
+    uint32_t turn;         /* of the worker, of which ... */
+    uint16_t records_left; /* ... these are left */
     bool is_client;
     bool is_done;     /* the handshake */
     bool is_pushy;    /* more than ASKED_MAX of them */
@@ -182,6 +186,7 @@ bool gw_stream_secure(struct gw_stream *stream, SSL *ssl, bool is_client)
         SSL_set_accept_state(ssl);
     secure->ssl = ssl;
     secure->is_client = is_client;
+    secure->records_left = RECORDS_PER_TURN;
     stream->secure = secure;
     return true;
 }
@@ -232,6 +237,21 @@ static bool is_flooded(const struct gw_stream *stream)
            stream->secure->silent > SILENT_MAX || stream->secure->is_pushy;
 }
 
+/* Whether it is this stream's turn to have one more record read. */
+static bool may_read_on(struct gw_stream *stream)
+{
+    struct gw_secure *secure = stream->secure;
+    if (secure->turn != stream->worker->turn)
+        secure->records_left = RECORDS_PER_TURN;
+    secure->turn = stream->worker->turn;
+    if (secure->records_left > 0) {
+        secure->records_left--;
+        return true;
+    }
+    gw_stream_again(stream);
+    return false;
+}
+
 /* OpenSSL wants more bytes than there are, or than it may have now. */
 static void wait_for_bytes(struct gw_stream *stream)
 {
@@ -269,7 +289,7 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
     if (stream->is_eof)
         return 0;
     secure->left = cap + SPARE_BYTES;
-    while (total < cap) {
+    while (total < cap && may_read_on(stream)) {
         size_t some = cap - total;
         int n = SSL_read(secure->ssl, bytes + total,
                          some > INT_MAX ? INT_MAX : (int)some);
@@ -295,7 +315,7 @@ ssize_t gw_secure_read(struct gw_stream *stream, char *bytes, size_t cap)
         return ended(stream, is_cut ? SSL_ERROR_SSL : error);
     }
     send_gathered(stream);
-    return (ssize_t)total;
+    return total > 0 ? (ssize_t)total : GW_READ_EMPTY;
 }
 
 /* ---- writing ---- */

@@ -23,6 +23,7 @@
 enum {
     HOUSEKEEPING_MS = 100,
     ERRANDS_MS = 500, /* at the end, for what the store is still told */
+    HANDSHAKES_PER_TURN = 16,
 };
 
 void gw_worker_bury(struct gw_worker *worker, struct gw_stream *stream)
@@ -174,10 +175,14 @@ static void turn(struct gw_worker *worker, int timeout_ms)
         timeout_ms = 0;
     int n = epoll_wait(worker->epoll_fd, events, GW_EVENTS_MAX, timeout_ms);
     worker->now_ms = gw_now_ms();
+    worker->turn++;
+    worker->handshakes_left = HANDSHAKES_PER_TURN;
     for (int i = 0; i < n; i++)
         dispatch(worker, &events[i]);
     take_mail(worker);
     gw_wheel_advance(&worker->wheel, worker->now_ms);
+    /* Those that were put off have a share of their own. */
+    worker->handshakes_left = HANDSHAKES_PER_TURN;
     call_ready(worker);
     empty_graves(worker);
 }

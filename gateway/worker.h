@@ -59,6 +59,7 @@ struct gw_worker {
     int wake_fd;    /* eventfd: the control thread wants attention */
     int reserve_fd; /* given up to tell a client that there are none */
     int64_t now_ms; /* monotonic, taken once a turn */
+    uint32_t turn;  /* how many there have been; wraps around */
     struct gw_wheel wheel;
     struct gw_timer housekeeping;
     struct gw_metrics metrics;
@@ -82,6 +83,8 @@ struct gw_worker {
     struct gw_stream *ready;   /* to be called again */
     struct gw_stream *garbage; /* to be freed at the end of the turn */
     struct gw_grave *graves;   /* likewise, other objects */
+    unsigned handshakes_left;  /* steps of TLS handshakes before others get a
+                                  turn: each may take half a millisecond */
     uint64_t random_state;
     uint32_t round_robin;
     enum gw_phase phase; /* what this worker has carried out so far */

@@ -19,6 +19,9 @@ all_steps=(format shell layering unit clang asan tsan integration)
 tls_suites=(request-heads request-bytes request-bodies fields upgrade pipeline
     exchange responses response-bytes known-bugs limits edge-limits
     edge-origins closing tunnel slow pressure retry sessions binding)
+# Of tests/integration, those whose clients come a second time over TLS.
+tls_clients=(matrix-server-4 matrix-server-3 matrix-server-python
+    matrix-server-2 payloads shared-connections)
 
 usage()
 {
@@ -33,8 +36,8 @@ usage: scripts/test.sh [--no-install] [step ...]
                more over TLS, with address and undefined-behaviour sanitizers
   tsan         thread sanitizer: the store's race test, and the wire tests
                through a daemon that is built with it
-  integration  release build; real servers and clients through the real binary,
-               the wire tests plain and over TLS
+  integration  release build; real servers and clients through the real binary
+               and the wire tests, plain and over TLS
 END
 }
 
@@ -186,6 +189,17 @@ run_over_tls()
     run_suites "$1" tls "${files[@]}"
 }
 
+# The same clients over https and wss.
+run_clients_over_tls()
+{
+    local suite files=()
+
+    for suite in "${tls_clients[@]}"; do
+        files+=("tests/integration/$suite.test.mjs")
+    done
+    run_suites "$1" tls "${files[@]}"
+}
+
 # run_integration <preset> <folder...>
 run_integration()
 {
@@ -232,7 +246,7 @@ run_step()
     integration)
         check release-build build release &&
             run_integration release tests/integration tests/wire &&
-            run_over_tls release
+            run_over_tls release && run_clients_over_tls release
         ;;
     esac
 }

@@ -9,8 +9,9 @@ import tls from 'node:tls';
 /*
  * pair: files {certificate, key} of makeCertificate(); the rest is for
  * tls.TLSSocket and tls.createSecureContext. Gives {port, seen, errors,
- * forget(), stop()}; each of seen is {socket, raw, name, isReused, peer}, the connections
- * whose handshake is over; a FIN sent on raw has no close_notify before it.
+ * forget(), stop()}; each of seen is {socket, raw, name, isReused, peer}, the
+ * connections whose handshake is over; a FIN sent on raw has no close_notify
+ * before it.
  */
 export async function putTlsBefore(backend, pair, options = {})
 {

@@ -25,8 +25,10 @@ static void enter(void)
 
 static void leave(void)
 {
-    unlink("token");
-    unlink("f.json");
+    static const char *const names[] = {"token", "secret", "other", "f.json"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unlink(names[i]);
     rmdir("folder");
     cr_assert_eq(chdir("/"), 0);
     cr_assert_eq(rmdir(dir), 0);
@@ -41,9 +43,14 @@ static void write_file(const char *name, const char *text, size_t len)
     cr_assert_eq(fclose(file), 0);
 }
 
+static inline void write_text(const char *name, const char *text)
+{
+    write_file(name, text, strlen(text));
+}
+
 /* Reads a command line with one backend and the words of `line`, which stand
  * apart by single spaces. */
-static int read_line(const char *line)
+static inline int read_line(const char *line)
 {
     char words[][32] = {"sidgate", "--backend=127.0.0.1:3001"};
     char *copy = strdup(line);
@@ -63,7 +70,7 @@ static int read_line(const char *line)
     return status;
 }
 
-static void check_good(const char *line)
+static inline void check_good(const char *line)
 {
     cr_assert_eq(read_line(line), 0, "%s: %s", line, error);
 }
@@ -73,13 +80,13 @@ struct bad {
     const char *error;
 };
 
-static void check_bad(const char *line, const char *want)
+static inline void check_bad(const char *line, const char *want)
 {
     cr_expect_eq(read_line(line), -1, "accepted: %s", line);
     cr_expect_str_eq(error, want, "%s:\n got %s\nwant %s", line, error, want);
 }
 
-static void check_bad_table(const struct bad *table, size_t count)
+static inline void check_bad_table(const struct bad *table, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         check_bad(table[i].line, table[i].error);
@@ -87,6 +94,19 @@ static void check_bad_table(const struct bad *table, size_t count)
 
 #define CHECK_BAD(table)                                                       \
     check_bad_table((table), sizeof(table) / sizeof((table)[0]))
+
+/* This flag so many times, each with its number behind. */
+static inline char *repeat(const char *flag, int count)
+{
+    static char line[4096];
+    size_t used = 0;
+
+    for (int i = 0; i < count && used < sizeof(line); i++)
+        used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%d ",
+                                 flag, i);
+    cr_assert_lt(used, sizeof(line));
+    return line;
+}
 
 /* What --print-config prints, malloc'd. */
 static inline char *printed(void)
@@ -110,7 +130,7 @@ static void expect_printed(const char *want)
 }
 
 /* The configuration as printed reads back as the same bytes. */
-static void expect_reads_back(void)
+static inline void expect_reads_back(void)
 {
     static struct gw_config first;
     char word[] = "sidgate";

@@ -1,40 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What each client address has taken. */
-#include "gateway/accounts.h"
-
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { NOW = 1000000 };
-
-static struct gw_accounts *accounts;
-
-static void open_accounts(uint32_t connections, uint32_t sessions,
-                          uint32_t rate)
-{
-    struct gw_config *config = calloc(1, sizeof(*config));
-    cr_assert_not_null(config);
-    config->max_connections_per_address = connections;
-    config->max_sessions_per_address = sessions;
-    config->handshake_rate_per_address = rate;
-    cr_assert(gw_accounts_new(config, &accounts));
-    free(config);
-}
+#include "tests/unit/accounts_fixture.h"
 
 static struct gw_peer peer_of(const char *text)
 {
     struct gw_peer peer;
     cr_assert(gw_peer_parse((struct eio_span){text, strlen(text)}, &peer), "%s",
               text);
-    return peer;
-}
-
-/* One of many, all different. */
-static struct gw_peer peer_number(uint32_t n)
-{
-    struct gw_peer peer = {.family = AF_INET};
-    memcpy(peer.addr, &n, sizeof(n));
     return peer;
 }
 
@@ -54,12 +26,7 @@ static enum gw_account_verdict handshake(const char *text, int64_t now_ms,
                                          unsigned *retry_s)
 {
     const struct gw_peer peer = peer_of(text);
-    *retry_s = 0;
-    enum gw_account_verdict verdict =
-        gw_accounts_handshake(accounts, &peer, now_ms, retry_s);
-    if (verdict == GW_ACCOUNT_OK)
-        gw_accounts_handshake_over(accounts, &peer);
-    return verdict;
+    return handshake_of(&peer, now_ms, retry_s);
 }
 
 /* How many handshakes are let through before one is refused. */

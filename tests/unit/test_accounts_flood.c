@@ -1,34 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Accounts of more client addresses than there may be. */
-#include "gateway/accounts.h"
+#include "tests/unit/accounts_fixture.h"
 
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { NOW = 1000000, FLOOD = GW_ACCOUNTS_MAX + GW_ACCOUNTS_MAX / 4 };
-
-static struct gw_accounts *accounts;
-
-static void open_accounts(uint32_t connections, uint32_t sessions,
-                          uint32_t rate)
-{
-    struct gw_config *config = calloc(1, sizeof(*config));
-    cr_assert_not_null(config);
-    config->max_connections_per_address = connections;
-    config->max_sessions_per_address = sessions;
-    config->handshake_rate_per_address = rate;
-    cr_assert(gw_accounts_new(config, &accounts));
-    free(config);
-}
-
-/* One of many, all different. */
-static struct gw_peer peer_number(uint32_t n)
-{
-    struct gw_peer peer = {.family = AF_INET};
-    memcpy(peer.addr, &n, sizeof(n));
-    return peer;
-}
+enum { FLOOD = GW_ACCOUNTS_MAX + GW_ACCOUNTS_MAX / 4 };
 
 static bool let_in(uint32_t n)
 {
@@ -46,11 +20,7 @@ static enum gw_account_verdict handshake(uint32_t n, int64_t now_ms)
 {
     const struct gw_peer peer = peer_number(n);
     unsigned retry_s;
-    enum gw_account_verdict verdict =
-        gw_accounts_handshake(accounts, &peer, now_ms, &retry_s);
-    if (verdict == GW_ACCOUNT_OK)
-        gw_accounts_handshake_over(accounts, &peer);
-    return verdict;
+    return handshake_of(&peer, now_ms, &retry_s);
 }
 
 static void session(uint32_t n, int delta)

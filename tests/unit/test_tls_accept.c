@@ -344,6 +344,7 @@ Test(tls_accept, staples)
     tls_log_begin();
     begin();
     log = tls_log_end();
+    cr_expect(strstr(log, "warning tls_ocsp_unused file="), "%s", log);
     cr_expect(strstr(log, "late.der next_update=20"), "%s", log);
     cr_expect(strstr(log, "revoked.der status=revoked"), "%s", log);
     cr_expect(!strstr(log, "good.der"), "%s", log);

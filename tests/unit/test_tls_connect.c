@@ -54,6 +54,36 @@ static void begin(void)
     cr_expect_null(gw_tls_accept(tls), "no listener speaks TLS");
 }
 
+struct verified {
+    const struct tls_issued *has;
+    const char *ca_file, *name, *sni;
+    bool is_unverified;
+    const char *why; /* NULL: it is good */
+};
+
+static void check_verified(size_t number, const struct verified *row,
+                           int version)
+{
+    SSL_CTX *ctx = server_context(row->has, version);
+    struct tls_pair pair;
+
+    setup(row->ca_file, row->name, row->is_unverified);
+    begin();
+    tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, 1));
+    cr_expect_eq(pair.is_done, !row->why, "row %zu: %s", number,
+                 pair.client_why);
+    cr_expect_str_eq(pair.client_why, row->why ? row->why : "", "row %zu: %s",
+                     number, pair.client_why);
+    const char *sni =
+        SSL_get_servername(pair.server, TLSEXT_NAMETYPE_host_name);
+    cr_expect_eq(sni != NULL, row->sni != NULL, "row %zu", number);
+    if (sni && row->sni)
+        cr_expect_str_eq(sni, row->sni);
+    tls_part(&pair);
+    gw_tls_free(tls);
+    SSL_CTX_free(ctx);
+}
+
 Test(tls_connect, certificates_are_verified)
 {
     const struct tls_issued *ca =
@@ -76,12 +106,7 @@ Test(tls_connect, certificates_are_verified)
         "certificate verify failed: unable to get local issuer certificate";
     static const char host[] = "certificate verify failed: hostname mismatch";
     static const char ip[] = "certificate verify failed: IP address mismatch";
-    const struct {
-        const struct tls_issued *has;
-        const char *ca_file, *name, *sni;
-        bool is_unverified;
-        const char *why;
-    } rows[] = {
+    const struct verified rows[] = {
         {good, ca->file, "n1.example", "n1.example", false, NULL},
         {rsa, ca->file, "n1.example", "n1.example", false, NULL},
         {good, ca->file, "x.wild.example", "x.wild.example", false, NULL},
@@ -103,26 +128,8 @@ Test(tls_connect, certificates_are_verified)
         {good, NULL, "", NULL, true, NULL},
     };
 
-    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
-        SSL_CTX *ctx = server_context(rows[i / 2].has, versions[i % 2]);
-        const char *why = rows[i / 2].why;
-        struct tls_pair pair;
-
-        setup(rows[i / 2].ca_file, rows[i / 2].name, rows[i / 2].is_unverified);
-        begin();
-        tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, 1));
-        cr_expect_eq(pair.is_done, !why, "row %zu: %s", i / 2, pair.client_why);
-        cr_expect_str_eq(pair.client_why, why ? why : "", "row %zu: %s", i / 2,
-                         pair.client_why);
-        const char *sni =
-            SSL_get_servername(pair.server, TLSEXT_NAMETYPE_host_name);
-        cr_expect_eq(sni != NULL, rows[i / 2].sni != NULL, "row %zu", i / 2);
-        if (sni && rows[i / 2].sni)
-            cr_expect_str_eq(sni, rows[i / 2].sni);
-        tls_part(&pair);
-        gw_tls_free(tls);
-        SSL_CTX_free(ctx);
-    }
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++)
+        check_verified(i / 2, &rows[i / 2], versions[i % 2]);
 }
 
 Test(tls_connect, versions)

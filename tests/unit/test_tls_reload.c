@@ -90,14 +90,31 @@ static int64_t clock_s(void)
     return now.tv_sec;
 }
 
-Test(tls_reload, sessions_outlive_a_reload_and_one_change_of_keys)
+static void serve(void)
+{
+    cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+}
+
+static void finish(SSL_CTX *ctx)
+{
+    forget();
+    SSL_CTX_free(ctx);
+    gw_tls_free(tls);
+}
+
+static void show_one_certificate(void)
 {
     tls_config_setup(&config);
     tls_config_add(&config, tls_issue(&(struct tls_order){.name = "a"}));
+}
+
+Test(tls_reload, sessions_outlive_a_reload_and_one_change_of_keys)
+{
+    show_one_certificate();
     for (size_t i = 0; i < 2; i++) {
         SSL_CTX *ctx = client_context(versions[i], NULL);
 
-        cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+        serve();
         cr_expect_not(resumes(ctx, NULL));
         cr_expect_not_null(last);
         cr_expect(resumes(ctx, NULL));
@@ -127,27 +144,22 @@ Test(tls_reload, sessions_outlive_a_reload_and_one_change_of_keys)
                                       now + 9 * GW_TLS_TICKET_PERIOD_S));
         cr_expect_not(resumes(ctx, NULL));
         cr_expect(resumes(ctx, NULL));
-        forget();
-        SSL_CTX_free(ctx);
-        gw_tls_free(tls);
+        finish(ctx);
     }
 }
 
 Test(tls_reload, tickets_of_another_process_are_not_ours)
 {
-    tls_config_setup(&config);
-    tls_config_add(&config, tls_issue(&(struct tls_order){.name = "a"}));
+    show_one_certificate();
     for (size_t i = 0; i < 2; i++) {
         SSL_CTX *ctx = client_context(versions[i], NULL);
 
-        cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+        serve();
         cr_expect_not(resumes(ctx, NULL));
         gw_tls_free(tls);
-        cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+        serve();
         cr_expect_not(resumes(ctx, NULL));
-        forget();
-        SSL_CTX_free(ctx);
-        gw_tls_free(tls);
+        finish(ctx);
     }
 }
 
@@ -160,8 +172,7 @@ Test(tls_reload, sessions_of_clients_with_certificates_end_with_the_demand)
     const struct tls_issued *client =
         tls_issue(&(struct tls_order){.name = "client", .issuer = ca});
 
-    tls_config_setup(&config);
-    tls_config_add(&config, tls_issue(&(struct tls_order){.name = "a"}));
+    show_one_certificate();
     for (size_t i = 0; i < 2; i++) {
         SSL_CTX *ctx = client_context(versions[i], client);
         SSL *ssl;
@@ -169,7 +180,7 @@ Test(tls_reload, sessions_of_clients_with_certificates_end_with_the_demand)
 
         tls_replace(ca, ca);
         snprintf(config.tls_client_ca, GW_FILE_MAX, "%s", ca->file);
-        cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+        serve();
         cr_expect_not(resumes(ctx, NULL));
         cr_expect(resumes(ctx, NULL));
         reload();
@@ -189,9 +200,7 @@ Test(tls_reload, sessions_of_clients_with_certificates_end_with_the_demand)
             "certificate",
             "%s", pair.server_why);
         tls_part(&pair);
-        forget();
-        SSL_CTX_free(ctx);
-        gw_tls_free(tls);
+        finish(ctx);
     }
 }
 
@@ -203,7 +212,7 @@ Test(tls_reload, a_new_certificate_is_used_and_a_broken_one_is_not)
 
     tls_config_setup(&config);
     tls_config_add(&config, a);
-    cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+    serve();
     cr_expect_not(resumes(ctx, "a"));
     tls_replace(a, b);
     forget();
@@ -219,9 +228,7 @@ Test(tls_reload, a_new_certificate_is_used_and_a_broken_one_is_not)
     forget();
     cr_expect_not(resumes(ctx, "b"));
     cr_expect_gt(gw_tls_not_after(tls), time(NULL));
-    forget();
-    SSL_CTX_free(ctx);
-    gw_tls_free(tls);
+    finish(ctx);
 }
 
 /* The contexts of connections that are under way must still be there. */
@@ -237,7 +244,7 @@ Test(tls_reload, handshakes_that_have_begun_end_with_their_certificates)
     tls_config_setup(&config);
     tls_config_add(&config, a);
     tls_config_add(&config, b);
-    cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+    serve();
     SSL *server = gw_tls_accept(tls);
     SSL *client = SSL_new(ctx);
     SSL_set_connect_state(client);
@@ -253,9 +260,7 @@ Test(tls_reload, handshakes_that_have_begun_end_with_their_certificates)
     cr_expect_eq(SSL_write(pair.server, "x", 1), 1);
     cr_expect_eq(SSL_read(pair.client, &byte, 1), 1);
     tls_part(&pair);
-    forget();
-    SSL_CTX_free(ctx);
-    gw_tls_free(tls);
+    finish(ctx);
 }
 
 enum { GUESTS = 3, RELOADS = 60 };
@@ -300,7 +305,7 @@ Test(tls_reload, while_connections_come_in)
     snprintf(config.backends[0].tls_name, sizeof(config.backends[0].tls_name),
              "a");
     snprintf(config.backend_ca, GW_FILE_MAX, "%s", a->file);
-    cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+    serve();
     for (size_t i = 0; i < GUESTS; i++)
         cr_assert_eq(pthread_create(&threads[i], NULL, guest, NULL), 0);
     for (; reloads < RELOADS || met < RELOADS; reloads++)

@@ -12,6 +12,7 @@ import { handshakeRequest, sidRequest, startEngine, switching, upgradeRequest }
 import { arrives, collect, frame, frames, pour, TEXT }
     from '../support/frames.mjs';
 import { startGateway } from '../support/gateway.mjs';
+import { isSanitized, statusBytes } from '../support/process.mjs';
 import { putTlsBefore } from '../support/tls-backend.mjs';
 import { connect, eventually, exchange } from '../support/wire.mjs';
 
@@ -111,6 +112,39 @@ describe('what flows', () => {
         client.destroy();
     });
 
+    it('20 MB that the client does not read: little memory, no loss',
+       async () => {
+           const c = await start();
+           const { pid } = c.gateway;
+           const sentTo = async () => (await c.gateway.metrics())
+               .get('sidgate_client_sent_bytes_total');
+           let upstream;
+           c.backend.handler = (request, wire) => {
+               wire.taken = true;
+               upstream = wire;
+               wire.send('HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n');
+           };
+           const client = await connect(c.port);
+           client.send(GET);
+           await client.head();
+           const digest = collect(client);
+           client.socket.pause();
+           const before = statusBytes(pid, 'VmRSS');
+           const pouring = pour(upstream, frames(20e6));
+           for (let last = -1, now; (now = await sentTo()) !== last;) {
+               last = now;
+               await new Promise((resolve) => setTimeout(resolve, 300));
+           }
+           const grown = statusBytes(pid, 'VmRSS') - before;
+           assert.ok(await sentTo() < 19e6, 'it was all taken');
+           client.socket.resume();
+           await arrives(client, digest, await pouring);
+           assert.ok(grown < 2 * 1024 * 1024 || isSanitized(pid),
+                     `RSS grew by ${grown}`);
+           upstream.destroy();
+           client.destroy();
+       });
+
     it('bodies of 5 MB, there and back', async () => {
         const c = await start();
         c.backend.handler = (request, wire) => wire.send(ok(request.text));
@@ -169,7 +203,8 @@ describe('whom sidgate believes', () => {
             assert.match(String(await status(c)), /^50[23]$/);
             const lines = linesOf(c.gateway, 'backend_tls_failed');
             assert.equal(lines.length, 1, lines.join('\n'));
-            assert.match(lines[0], /warning backend_tls_failed backend=n1 why=/);
+            assert.match(lines[0],
+                         /warning backend_tls_failed backend=n1 why=/);
             assert.match(lines[0], /certificate verify failed: /);
             assert.deepEqual(c.backend.targets, []);
         });

@@ -9,7 +9,7 @@ import { ok } from '../support/backend.mjs';
 import { handshakeRequest, openPacket, newSid, sidRequest, switching,
          upgradeRequest } from '../support/engine.mjs';
 import { fixture } from '../support/fixture.mjs';
-import { frame, TEXT } from '../support/frames.mjs';
+import { BINARY, frame, frameHead, openTunnel, TEXT } from '../support/frames.mjs';
 import { connect, eventually, exchange, IS_TLS } from '../support/wire.mjs';
 
 const GET = 'GET /x HTTP/1.1\r\nHost: h\r\n\r\n';
@@ -385,6 +385,7 @@ describe('what each limit counts', () => {
         '--head-timeout', '400ms', '--body-timeout', '400ms',
         '--keepalive-timeout', '400ms', '--write-timeout', '400ms',
         '--max-body', '100000', '--min-body-rate', '0'] });
+    const patient = fixture({ args: ['--tcp-user-timeout', '500ms'] });
     const post = 'POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: ';
     const ROWS = [
         ['request_line', `GET /${'a'.repeat(9000)} HTTP/1.1\r\n\r\n`, 414],
@@ -423,6 +424,17 @@ describe('what each limit counts', () => {
         await eventually(async () =>
             await limited(world, 'write_timeout') === before + 1, 'a count');
         await world.backend.requests[0].wire.ended();
+    });
+
+    it('tcp_timeout', async () => {
+        const before = await limited(patient, 'tcp_timeout');
+        const { client, upstream } = await openTunnel(patient);
+        client.socket.pause();
+        upstream.send(frameHead(BINARY, 60_000_000));
+        upstream.send(Buffer.alloc(60_000_000));
+        await eventually(async () =>
+            await limited(patient, 'tcp_timeout') === before + 1, 'a count');
+        await upstream.ended();
     });
 
     it('handshakes of TLS', { skip: !IS_TLS && 'without TLS' }, async () => {

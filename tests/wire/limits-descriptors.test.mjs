@@ -68,11 +68,12 @@ const KINDS = {
     tunnels: {
         bytes: () => upgradeRequest('/x'),
         isIn: (wire) => wire.buffer.toString('latin1', 9, 12) === '101',
+        isAnswered: true,
     },
 };
 
 /* {in: [Wire], refused: [Wire], closed: n} of so many clients. */
-async function crowd(cluster, { bytes, isIn })
+async function crowd(cluster, { bytes, isIn, isAnswered })
 {
     const result = { in: [], refused: [], closed: 0 };
     const wires = [];
@@ -94,7 +95,8 @@ async function crowd(cluster, { bytes, isIn })
         const isStill = now === last;
         last = now;
         await new Promise((resolve) => setTimeout(resolve, 400));
-        return isStill;
+        return isStill && (!isAnswered ||
+            wires.every((wire) => wire.over || wire.total > 0));
     }, 'an end of refusals', 20_000);
     for (const wire of wires) {
         if (wire.over && wire.total === 0)

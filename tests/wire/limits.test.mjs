@@ -155,6 +155,10 @@ describe('times', () => {
         await backend.requests.find((r) => r.target === '/x').wire.ended();
         late.open();
         assert.equal((await poll.response()).text, '6');
+        /* The operator is told that polls get more than was asked for. */
+        assert.equal(gateway.gateway.stderr().match(
+            /warning response_timeout_raised \S+ configured_ms=600 polls_ms=/g)
+            ?.length, 1);
     });
 });
 

@@ -159,7 +159,7 @@ describe('an end of TLS', () => {
                assert.equal(await wire.ended(), 'fin');
            });
 
-    it('close_notify without FIN behind a request: it is answered', async () => {
+    it('close_notify alone behind a request: it is answered', async () => {
         const raw = await openRawTls(c.port);
         raw.send(GET).send(CLOSE_NOTIFY, ALERT);
         assert.match(await raw.response(), /\/x$/);

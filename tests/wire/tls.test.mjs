@@ -127,11 +127,11 @@ describe('versions', () => {
     });
 
     it('only 1.3 where it is the lowest', async () => {
-        await withCluster({ listen: LISTEN, args: ['--tls-min-version', '1.3'] },
-            async ({ port }) => {
-                assertServed(await scan(port, '-tls1_3'), 'TLSv1.3');
-                assertRefused(await scan(port, '-tls1_2'), 70);
-            });
+        const args = ['--tls-min-version', '1.3'];
+        await withCluster({ listen: LISTEN, args }, async ({ port }) => {
+            assertServed(await scan(port, '-tls1_3'), 'TLSv1.3');
+            assertRefused(await scan(port, '-tls1_2'), 70);
+        });
     });
 });
 
@@ -236,8 +236,8 @@ describe('a PROXY header before TLS', () => {
         '--trusted-proxy', '127.0.0.1'] });
 
     it('names the client', async () => {
-        const wire = await c.open({
-            secure: true, first: 'PROXY TCP4 192.0.2.7 192.0.2.1 1234 443\r\n' });
+        const first = 'PROXY TCP4 192.0.2.7 192.0.2.1 1234 443\r\n';
+        const wire = await c.open({ secure: true, first });
         wire.send(GET);
         assert.equal((await wire.response()).status, 200);
         const [request] = c.backend.requests;
@@ -294,8 +294,8 @@ describe('resumption', () => {
     {
         const der = execFileSync('openssl', ['sess_id', '-in', file,
                                              '-outform', 'DER']);
-        const text = execFileSync('openssl', ['sess_id', '-in', file, '-text',
-                                              '-noout'], { encoding: 'latin1' });
+        const text = execFileSync('openssl', [
+            'sess_id', '-in', file, '-text', '-noout'], { encoding: 'latin1' });
         const bytes = /0010 - (.*?)   /.exec(text)[1].replace(/[ -]/g, '');
         const at = der.indexOf(Buffer.from(bytes, 'hex'));
         assert.ok(at > 0, text);
@@ -362,7 +362,8 @@ describe('certificates of clients', () => {
     it('the names of the authorities are sent', async () => {
         await withCluster({ listen: LISTEN, args: ['--tls-client-ca',
                                                    ca.certificate] },
-            async ({ port }) => assert.match(await scan(port, '-tls1_2'),
-                                             /client certificate CA names\s+CN = Of clients/i));
+            async ({ port }) => assert.match(
+                await scan(port, '-tls1_2'),
+                /client certificate CA names\s+CN = Of clients/i));
     });
 });

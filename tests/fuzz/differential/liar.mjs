@@ -2,8 +2,7 @@
 /* A backend that answers each request with the bytes that its client has
  * chosen, found by the token in the target. */
 
-import net from 'node:net';
-
+import { LocalServer } from './local-server.mjs';
 import { Malformed, Partial, readRequest, readResponse } from './strict.mjs';
 
 /* What a strict reader makes of an answer. `isLast`: the connection is of no
@@ -26,25 +25,14 @@ export function verdict(bytes, method)
     }
 }
 
-export class Liar {
-    constructor(id)
-    {
-        this.id = id;
-        this.plans = new Map(); /* token to {pieces, isLast, isOne} */
-        this.sockets = new Set();
-        this.errors = [];
-        this.server = net.createServer({ allowHalfOpen: true });
-        this.server.on('connection', (socket) => this.#connection(socket));
-    }
+export class Liar extends LocalServer {
+    plans = new Map(); /* token to what plan() makes */
 
-    #connection(socket)
+    connected(socket)
     {
         const state = { bytes: Buffer.alloc(0), over: null, busy: 0, isEnd: false,
                         turn: Promise.resolve() };
-        this.sockets.add(socket);
         socket.setNoDelay(true);
-        socket.on('error', () => {});
-        socket.on('close', () => this.sockets.delete(socket));
         socket.on('end', () => {
             state.isEnd = true;
             if (state.busy === 0)
@@ -94,23 +82,5 @@ export class Liar {
         state.busy--;
         if (plan.isEnd || state.isEnd)
             socket.end();
-    }
-
-    start()
-    {
-        return new Promise((resolve, reject) => {
-            this.server.once('error', reject);
-            this.server.listen(0, '127.0.0.1', () => {
-                this.port = this.server.address().port;
-                resolve(this);
-            });
-        });
-    }
-
-    stop()
-    {
-        for (const socket of this.sockets)
-            socket.destroy();
-        return new Promise((resolve) => this.server.close(resolve));
     }
 }

@@ -2,8 +2,8 @@
 /* Mutated answers of a backend through a gateway to clients that pipeline. */
 
 import { startGateway } from '../../support/gateway.mjs';
-import { statusBytes } from '../../support/process.mjs';
 import { nextAddress, talk } from './client.mjs';
+import { FuzzRun } from './fuzz-run.mjs';
 import { Liar, verdict } from './liar.mjs';
 import { mutate, pieces } from './mutate.mjs';
 import { answer } from './responses.mjs';
@@ -11,7 +11,6 @@ import {
     Malformed, Partial, readResponse, valueOf, valuesOf,
 } from './strict.mjs';
 
-const LANES = 8;
 const TOKEN = /N[0-9a-f]{16}/g;
 
 class Mismatch extends Error {}
@@ -121,28 +120,17 @@ function check(plans, got, tokens)
     return sums;
 }
 
-export class ResponseRun {
-    constructor(report)
-    {
-        this.report = report;
-        this.sums = { streams: 0, requests: 0, refusals: 0, mismatches: 0 };
-        this.tokens = new Set();
-        this.rss = 0;
-    }
+export class ResponseRun extends FuzzRun {
+    tokens = new Set();
 
     async start()
     {
         this.liar = await new Liar('n1').start();
-        this.gateway = await startGateway({ backends: [this.liar],
+        this.backends = [this.liar];
+        this.gateway = await startGateway({ backends: this.backends,
             args: ['--recovery', 'off', '--log-level', 'error',
                 '--response-timeout', '5s'] });
         return this;
-    }
-
-    #mismatch(why, bytes)
-    {
-        this.sums.mismatches++;
-        this.report(why, bytes, 'responses');
     }
 
     async one(plans)
@@ -169,9 +157,9 @@ export class ResponseRun {
             if (!(error instanceof Mismatch || error instanceof Malformed ||
                   error instanceof Partial))
                 throw error;
-            this.#mismatch(`${error.constructor.name}: ${error.message}; ` +
+            this.mismatch(`${error.constructor.name}: ${error.message}; ` +
                 JSON.stringify(got.bytes.toString('latin1')).slice(0, 1500),
-                           plans);
+                          plans);
         }
         for (const one of plans) {
             this.liar.plans.delete(one.token);
@@ -190,42 +178,5 @@ export class ResponseRun {
             plans.push(plan(method, token, bytes, pieces(bytes, chance)));
         }
         return this.one(plans);
-    }
-
-    async lanes(next)
-    {
-        const lane = async () => {
-            for (let job = next(); job; job = next())
-                await job();
-        };
-        await Promise.all(Array.from({ length: LANES }, lane));
-    }
-
-    async check()
-    {
-        try {
-            const open = (await this.gateway.metrics())
-                .get('sidgate_connections');
-            if (open > LANES)
-                this.#mismatch(`${open} connections are left`, []);
-        } catch (error) {
-            this.#mismatch(`sidgate is gone: ${error.message}\n` +
-                this.gateway.stderr().slice(-4000), []);
-            return;
-        }
-        this.rss = Math.max(this.rss, statusBytes(this.gateway.pid, 'VmRSS'));
-        for (const error of this.liar.errors.splice(0))
-            this.#mismatch(error, []);
-    }
-
-    async stop()
-    {
-        await this.check();
-        const end = await this.gateway.stop();
-        await this.liar.stop();
-        if (end.code !== 0 ||
-            /Sanitizer|runtime error/.test(this.gateway.stderr()))
-            this.#mismatch(`sidgate ended with ${JSON.stringify(end)}\n` +
-                this.gateway.stderr().slice(-8000), []);
     }
 }

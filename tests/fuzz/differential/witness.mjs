@@ -5,9 +5,9 @@
 
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
-import net from 'node:net';
 
 import { openPacket, parameters, wsAccept } from '../../support/engine.mjs';
+import { LocalServer } from './local-server.mjs';
 import { Malformed, Partial, readRequest } from './strict.mjs';
 
 /* Forms of answers, chosen by a request's number. */
@@ -37,13 +37,11 @@ const FORMS = [
 
 let order = 0; /* over all witnesses */
 
-export class Witness {
+export class Witness extends LocalServer {
     constructor(id, sids)
     {
-        this.id = id;
+        super(id);
         this.sids = sids;
-        this.sockets = new Set();
-        this.errors = [];
         this.heads = 0;         /* requests whose head came */
         this.bySource = new Map(); /* X-Forwarded-For to a list */
         this.nonces = new Map();
@@ -68,8 +66,6 @@ export class Witness {
                     JSON.stringify(error.rawPacket?.toString('latin1')));
             socket.destroy();
         });
-        this.server = net.createServer({ allowHalfOpen: true });
-        this.server.on('connection', (socket) => this.#connection(socket));
     }
 
     /* What a client's leaving comes to. */
@@ -79,11 +75,10 @@ export class Witness {
             .includes(error.code);
     }
 
-    #connection(socket)
+    connected(socket)
     {
         const tap = { bytes: [], requests: [], isTunnel: false };
         socket.tap = tap;
-        this.sockets.add(socket);
         this.http.emit('connection', socket);
         /* Adding a listener here makes Node's parser take its bytes from the
          * same events. */
@@ -91,11 +86,7 @@ export class Witness {
             if (!tap.isTunnel)
                 tap.bytes.push(piece);
         });
-        socket.on('error', () => {});
-        socket.on('close', () => {
-            this.sockets.delete(socket);
-            this.#checkTap(tap);
-        });
+        socket.on('close', () => this.#checkTap(tap));
     }
 
     #record(request)
@@ -208,23 +199,5 @@ export class Witness {
         for (const { nonce } of list)
             this.nonces.delete(nonce);
         return list;
-    }
-
-    start()
-    {
-        return new Promise((resolve, reject) => {
-            this.server.once('error', reject);
-            this.server.listen(0, '127.0.0.1', () => {
-                this.port = this.server.address().port;
-                resolve(this);
-            });
-        });
-    }
-
-    stop()
-    {
-        for (const socket of this.sockets)
-            socket.destroy();
-        return new Promise((resolve) => this.server.close(resolve));
     }
 }

@@ -3,9 +3,9 @@
  * One Socket.IO node: `node servers/node.mjs VERSION NAME [OPTIONS-AS-JSON]`.
  *
  * VERSION is 2, 3 or 4 (the npm aliases server2, server3, server4); OPTIONS
- * go to Engine.IO, but for tls: {certificate, key}, files for a node that speaks
- * TLS. Prints one line {"port":…,"control":…} when both listen and ends when its
- * standard input does, so that it never outlives its parent.
+ * go to Engine.IO, but for tls: {certificate, key}, files for a node that
+ * speaks TLS. Prints one line {"port":…,"control":…} when both listen and ends
+ * when its standard input does, so that it never outlives its parent.
  * The control port answers GET /stats (lib/watch.mjs) and POST /emit?event=E.
  */
 import { readFileSync } from 'node:fs';
