@@ -21,7 +21,7 @@
 
 enum {
     /* Answers to what a peer asks of TLS itself while it reads nothing. */
-    CONTROL_MAX = 1 << 20,
+    CONTROL_MAX = 1 << 18,
     /* Received for one read beyond what it asked for, before others get a turn;
      * and since there was plaintext at all: nobody honest has more to say to
      * TLS itself. */

@@ -24,6 +24,7 @@ enum {
     HOUSEKEEPING_MS = 100,
     ERRANDS_MS = 500, /* at the end, for what the store is still told */
     HANDSHAKES_PER_TURN = 16,
+    BACKLOG_ROUNDS = 64, /* who comes later must not hold up the end */
 };
 
 void gw_worker_bury(struct gw_worker *worker, struct gw_stream *stream)
@@ -129,7 +130,7 @@ static void enter_phase(struct gw_worker *worker)
     if (phase >= GW_PHASE_DRAINING) {
         /* Who waits in the backlog has been promised a connection. */
         for (struct gw_listener *one = worker->listeners; one; one = one->next)
-            while (gw_listener_accept(one))
+            for (int i = 0; i < BACKLOG_ROUNDS && gw_listener_accept(one); i++)
                 continue;
         gw_listeners_close(worker);
         gw_conns_drain(worker);

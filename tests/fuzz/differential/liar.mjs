@@ -30,8 +30,8 @@ export class Liar extends LocalServer {
 
     connected(socket)
     {
-        const state = { bytes: Buffer.alloc(0), over: null, busy: 0, isEnd: false,
-                        turn: Promise.resolve() };
+        const state = { bytes: Buffer.alloc(0), over: null, busy: 0,
+                        isEnd: false, turn: Promise.resolve() };
         socket.setNoDelay(true);
         socket.on('end', () => {
             state.isEnd = true;
