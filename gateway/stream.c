@@ -107,6 +107,14 @@ void gw_stream_mark_reset(struct gw_stream *stream)
     gw_stream_again(stream);
 }
 
+/* The peer did not end: what is read now must not look as if it had. */
+static void note_gone(struct gw_stream *stream, int error)
+{
+    stream->is_aborted = true;
+    if (error == ETIMEDOUT)
+        gw_count(&stream->worker->metrics.limited_tcp_timeout);
+}
+
 /* The number of bytes the kernel took; 0 too when the stream is broken. */
 static size_t send_pieces(struct gw_stream *stream, struct iovec *pieces,
                           int count)
@@ -126,7 +134,8 @@ static size_t send_pieces(struct gw_stream *stream, struct iovec *pieces,
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             stream->is_writable = false;
         else {
-            stream->is_aborted = errno == ECONNRESET;
+            if (errno != EPIPE)
+                note_gone(stream, errno);
             gw_stream_mark_reset(stream);
         }
         return 0;
@@ -287,12 +296,9 @@ static void note_error(struct gw_stream *stream)
 {
     int error = 0;
     socklen_t len = sizeof(error);
-    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
-        error == 0)
-        return;
-    stream->is_aborted = true;
-    if (error == ETIMEDOUT)
-        gw_count(&stream->worker->metrics.limited_tcp_timeout);
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
+        error != 0)
+        note_gone(stream, error);
 }
 
 void gw_stream_notify(struct gw_stream *stream, uint32_t events)

@@ -188,6 +188,19 @@ static int start_connect(struct gw_worker *worker,
     return -1;
 }
 
+/* It counts as connected only when the handshake is over. */
+static bool secure(struct gw_upstream *up)
+{
+    SSL *ssl = gw_tls_connect(up->worker->server->tls, up->backend->index);
+    if (ssl == NULL || !gw_stream_secure(up->stream, ssl, true))
+        return false;
+    up->stream->is_writable = up->is_connected;
+    if (up->is_connected)
+        gw_stream_again(up->stream);
+    up->is_connected = false;
+    return true;
+}
+
 struct gw_upstream *gw_upstream_connect(struct gw_worker *worker,
                                         struct gw_backend *backend,
                                         const struct gw_upstream_user *user,
@@ -229,16 +242,9 @@ struct gw_upstream *gw_upstream_connect(struct gw_worker *worker,
         free(up);
         return NULL;
     }
-    if (backend->config->is_tls) {
-        SSL *ssl = gw_tls_connect(worker->server->tls, backend->index);
-        if (ssl == NULL || !gw_stream_secure(up->stream, ssl, true)) {
-            gw_upstream_close(&up, false);
-            return NULL;
-        }
-        up->is_connected = false; /* until the handshake is over */
-        up->stream->is_writable = is_connected;
-        if (is_connected)
-            gw_stream_again(up->stream);
+    if (backend->config->is_tls && !secure(up)) {
+        gw_upstream_close(&up, false);
+        return NULL;
     }
     if (up->is_connected) {
         up->stream->is_writable = true;
@@ -255,11 +261,11 @@ static void on_idle_event(struct gw_upstream *up, void *arg)
 {
     char byte;
     (void)arg;
-    /* TLS may have something to say to itself. */
-    if (up->stream->secure != NULL && !up->stream->is_reset &&
-        gw_stream_read(up->stream, &byte, 1) == GW_READ_EMPTY)
-        return;
-    if (up->stream->is_readable || up->stream->is_reset || up->stream->is_eof)
+    bool is_over = up->stream->is_readable || up->stream->is_reset;
+    /* But TLS may have something to say to itself. */
+    if (is_over && up->stream->secure != NULL && !up->stream->is_reset)
+        is_over = gw_stream_read(up->stream, &byte, 1) != GW_READ_EMPTY;
+    if (is_over)
         gw_upstream_close(&up, false);
 }
 

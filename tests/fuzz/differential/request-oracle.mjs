@@ -53,8 +53,8 @@ function checkFields(record, asked)
     const passed = (list) => list.filter(([name]) => name.startsWith('x-t-') &&
         !asked.options.includes(name));
     require(one('host') === 1, 'one Host');
-    require(one('via') === 1 && /^1\.[01] sidgate$/.test(valueOf(record, 'via')),
-            'one Via');
+    require(one('via') === 1 &&
+        /^1\.[01] sidgate$/.test(valueOf(record, 'via')), 'one Via');
     for (const name of ['x-forwarded-for', 'x-forwarded-proto'])
         require(one(name) === 1, `one ${name}`);
     require(one('content-length') + one('transfer-encoding') <= 1,
@@ -70,8 +70,8 @@ function checkOwner(record, owners)
     const match = /^\/socket\.io\/\?(.*)$/.exec(record.url);
     const sid = match && new URLSearchParams(match[1]).get('sid');
     const owner = sid && owners.get(sid);
-    require(!owner || owner === record.witness.id || record.method === 'OPTIONS',
-            `${sid} is ${owner}'s`);
+    require(!owner || owner === record.witness.id ||
+        record.method === 'OPTIONS', `${sid} is ${owner}'s`);
 }
 
 function checkPair(response, asked, owners)
