@@ -12,7 +12,6 @@ import { after, before, describe, it } from 'node:test';
 import { handshakeRequest, sidRequest, switching, upgradeRequest }
     from '../support/engine.mjs';
 import { startCluster, stopCluster } from '../support/fixture.mjs';
-import { limits } from '../support/flood.mjs';
 import { frame, TEXT } from '../support/frames.mjs';
 import { gatewayBinary } from '../support/gateway.mjs';
 import { cpuMs, descriptors, isSanitized } from '../support/process.mjs';
@@ -143,8 +142,7 @@ for (const [when, startFew] of Object.entries(LIMITED)) {
                 const { wires, ...result } = await crowd(cluster, kind);
                 t.diagnostic(`${result.in.length} are in, ` +
                     `${result.refused.length} were told, ${result.closed} ` +
-                    `were closed; ${descriptors(pid).length} descriptors; ` +
-                    JSON.stringify(await limits(gateway)));
+                    `were closed; ${descriptors(pid).length} descriptors`);
                 /* Each of them has what it needs, where there was a plan. */
                 assert.ok(result.in.length >= 64 || startFew !== fewDescriptors,
                           `${result.in.length} are in`);
@@ -152,7 +150,7 @@ for (const [when, startFew] of Object.entries(LIMITED)) {
                 for (const wire of result.refused)
                     assert.match(wire.buffer.toString('latin1'),
                                  /^HTTP\/1\.1 503 /);
-                await keepsCalm(gateway);
+                await keepsCalm(gateway, startFew === fewDescriptors);
                 if (name === 'tunnels' && result.in.length > 0)
                     await goesOn(result.in[0]);
                 wires.forEach((wire) => wire.destroy());
@@ -162,13 +160,17 @@ for (const [when, startFew] of Object.entries(LIMITED)) {
     });
 }
 
-async function keepsCalm(gateway)
+async function keepsCalm(gateway, hasPlan)
 {
     const start = cpuMs(gateway.pid);
     const end = Date.now() + 1000;
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const used = (cpuMs(gateway.pid) - start) * 1000 / (Date.now() - end + 1000);
     assert.ok(used < 200 || isSanitized(gateway.pid), `${used} ms of CPU`);
+    /* Without a plan the operator's listener runs with the others for the last
+     * descriptor, and slowed down it may come second again and again. */
+    if (!hasPlan && isSanitized(gateway.pid))
+        return;
     for (const where of ['/healthz', '/metrics']) {
         const { status } = await gateway.get(where);
         assert.equal(status, 200);
