@@ -212,6 +212,8 @@ struct gw_ask *gw_ask_start(struct gw_worker *worker,
         free(ask);
         return NULL;
     }
+    if (ask->up != NULL)
+        ask->up->patience_ms = timeout_ms;
     gw_worker_timer(worker, &ask->timer, ask->up != NULL ? timeout_ms : 0,
                     ask->up != NULL ? on_timeout : on_refused);
     if (ask->up != NULL && ask->up->is_connected)

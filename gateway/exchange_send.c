@@ -269,9 +269,14 @@ void gw_exchange_connect(struct gw_exchange *exchange)
     if (exchange->up == NULL)
         exchange->up = gw_upstream_connect(worker, exchange->backend,
                                            &exchange_user, exchange, &why);
-    if (exchange->up == NULL)
+    if (exchange->up == NULL) {
         on_connect_failed(NULL, exchange, why);
-    else if (exchange->up->is_connected)
+        return;
+    }
+    /* Only the owner can answer: one that is busy is waited for. */
+    if (exchange->route == GW_ROUTE_SESSION)
+        exchange->up->patience_ms = gw_exchange_response_timeout(exchange);
+    if (exchange->up->is_connected)
         send_request(exchange);
 }
 

@@ -112,6 +112,10 @@ static bool is_secured(struct gw_upstream *up)
     case GW_HANDSHAKE_DONE:
         return true;
     case GW_HANDSHAKE_PENDING:
+        if (!up->is_shaking && up->patience_ms > 0)
+            gw_worker_timer(up->worker, &up->timer, up->patience_ms,
+                            on_connect_timeout);
+        up->is_shaking = true;
         return false;
     case GW_HANDSHAKE_FAILED:
         break;

@@ -45,6 +45,9 @@ struct gw_upstream {
     struct gw_upstream *next; /* in the pool */
     struct gw_upstream **link;
     int64_t idle_since_ms;
+    int64_t patience_ms; /* for a TLS handshake whose backend is there; 0:
+                            what is left of connect_timeout */
+    bool is_shaking;     /* hands, the TCP connection being open */
     bool is_connected;
     bool is_reused; /* it served another exchange before */
 };

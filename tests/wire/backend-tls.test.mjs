@@ -2,6 +2,8 @@
 /* TLS towards backends: whom sidgate believes, and what flows through it. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
 import { afterEach, describe, it } from 'node:test';
 
 import { ok, startBackend } from '../support/backend.mjs';
@@ -266,6 +268,41 @@ describe('whom sidgate believes', () => {
         assert.match(String(answer.status), /^50[234]$/);
         assert.ok(Date.now() - start < 4000);
         mute.errors.length = 0;
+    });
+
+    /* Its kernel accepts; the server itself comes to it later. */
+    it('an owner that is busy for longer is waited for, and found', async () => {
+        const backend = await startEngine({ id: 'n1' });
+        const front = await putTlsBefore(backend, server);
+        closing.push(() => front.stop(), () => backend.stop());
+        let busyMs = 0;
+        const kernel = net.createServer((socket) => {
+            const later = net.connect(front.port, '127.0.0.1');
+            socket.on('error', () => later.destroy());
+            later.on('error', () => socket.destroy());
+            later.pipe(socket);
+            setTimeout(() => socket.pipe(later), busyMs);
+        }).listen(0, '127.0.0.1').unref();
+        await once(kernel, 'listening');
+        closing.push(() => kernel.close());
+        const run = () => startGateway({
+            args: [...CA, '--connect-timeout', '300ms'],
+            backends: [{ id: 'n1', port: `${kernel.address().port},tls` }] });
+        const first = await run();
+        const second = await run();
+        closing.push(() => first.stop(), () => second.stop());
+        const { text } = await exchange(first.port, handshakeRequest());
+        const { sid } = JSON.parse(text.slice(1));
+        busyMs = 1200;
+        for (const gateway of [first, second]) {
+            const before = front.accepted;
+            const start = Date.now();
+            const request = sidRequest(sid, { method: 'POST', body: '2' });
+            assert.equal((await exchange(gateway.port, request)).status, 200);
+            assert.ok(Date.now() - start > 1000, 'it was busy');
+            /* A question and the request, no more. */
+            assert.ok(front.accepted - before <= 2);
+        }
     });
 
     it('handshakes go to those that can be believed', async () => {
