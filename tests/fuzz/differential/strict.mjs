@@ -9,7 +9,9 @@ const STATUS_LINE =
     /^HTTP\/1\.([01]) ([1-5]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
 const FIELD = new RegExp(
     `^(${TOKEN}):[ \\t]*([\\t\\x20-\\x7e\\x80-\\xff]*?)[ \\t]*$`);
-const CHUNK = /^([0-9a-fA-F]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?$/;
+/* White space before the semicolon is what senders must not make (RFC 9112
+ * 7.1.1) and sidgate refuses. */
+const CHUNK = /^([0-9a-fA-F]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 
 export class Malformed extends Error {}
 /* More bytes would be needed. */
