@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 64,
+    BACKLOG = 512,
     FILE_MODE = 0600, /* of a unix socket */
     ERROR_SIZE = 256, /* of the caller's buffer */
 };
