@@ -57,8 +57,8 @@ struct shard {
 
 struct gw_accounts {
     struct shard shards[SHARDS];
-    uint32_t limits[HOLDINGS]; /* 0: none */
-    uint32_t rate;
+    _Atomic uint32_t limits[HOLDINGS]; /* 0: none, and nothing is counted */
+    _Atomic uint32_t rate;
     uint64_t hash_key[2];
 };
 
@@ -99,6 +99,24 @@ bool gw_accounts_new(const struct gw_config *config,
     }
     *accounts = made;
     return true;
+}
+
+/* What was not counted so far cannot be limited: who is there would be
+ * subtracted when it leaves. */
+static void limit_set(struct gw_accounts *accounts, int holding, uint32_t limit)
+{
+    if (accounts->limits[holding] != 0)
+        accounts->limits[holding] = limit != 0 ? limit : UINT32_MAX;
+}
+
+void gw_accounts_configure(struct gw_accounts *accounts,
+                           const struct gw_config *config)
+{
+    if (accounts == NULL)
+        return;
+    limit_set(accounts, CONNECTIONS, config->max_connections_per_address);
+    limit_set(accounts, SESSIONS, config->max_sessions_per_address);
+    accounts->rate = config->handshake_rate_per_address;
 }
 
 void gw_accounts_free(struct gw_accounts *accounts)
@@ -297,16 +315,16 @@ static enum gw_account_verdict judge(const struct gw_accounts *accounts,
 {
     struct gw_bucket *bucket = &account->bucket;
     uint32_t max = accounts->limits[SESSIONS];
+    uint32_t rate = accounts->rate; /* once: a reload may make it 0 */
 
     if (max > 0 && account->held[SESSIONS] >= max) {
         *retry_s = SESSION_RETRY_S;
         return GW_ACCOUNT_SESSIONS;
     }
-    if (gw_bucket_take(bucket, accounts->rate, now_ms))
+    if (gw_bucket_take(bucket, rate, now_ms))
         return GW_ACCOUNT_OK;
     /* The rate is in thousandths of a token for each ms. */
-    int64_t wait_ms =
-        (1000 - bucket->milli + accounts->rate - 1) / accounts->rate;
+    int64_t wait_ms = (1000 - bucket->milli + rate - 1) / rate;
     *retry_s = (unsigned)((wait_ms + 999) / 1000);
     return GW_ACCOUNT_RATE;
 }

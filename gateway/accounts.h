@@ -22,6 +22,10 @@ struct gw_accounts;
  * system has no randomness. */
 bool gw_accounts_new(const struct gw_config *config,
                      struct gw_accounts **accounts);
+
+/* The limits are others now. One that was 0 at the start stays so. */
+void gw_accounts_configure(struct gw_accounts *accounts,
+                           const struct gw_config *config);
 void gw_accounts_free(struct gw_accounts *accounts);
 
 /* How many accounts there are now. */

@@ -6,222 +6,63 @@
  * that a failure to bind has its reason, port 0 can be asked for, and the
  * number of connections is bounded: when all places are taken, the oldest
  * connection gives way. Each connection lives for one request, and for
- * LIFE_MS at most, whatever its peer does or leaves undone.
+ * GW_ADMIN_LIFE_MS at most, whatever its peer does or leaves undone; or it is
+ * one of few websockets.
  */
-#include "gateway/admin.h"
+#include "gateway/admin_private.h"
 
-#include "gateway/admin_answer.h"
-#include "gateway/admin_listen.h"
 #include "gateway/log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <libwebsockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
-    CONN_MAX = 64,
-    LIFE_MS = 10000,
     TICK_MS = 500,
-    HEAD_BYTES_MAX = 4096, /* of a request's header values */
-    PIECE_BYTES = 8192,    /* of a body, written at a time */
-    VALUE_BYTES = 128,     /* of a field's value, at least */
-    DROPS_MAX = 8,         /* pieces of unwanted input that are read away */
-    ERROR_SIZE = 256,      /* of the caller's buffer */
+    END_TURNS = 16,    /* of the loop, for watchers to hear of the end */
+    INPUT_BYTES = 512, /* of a websocket's input, read at a time */
+    ERROR_SIZE = 256,  /* of the caller's buffer */
+    ACCEPTS_MAX = 64,  /* in one turn of the loop: whoever connects without end
+                          is not to have all of it */
 };
 
-struct conn {
-    bool is_taken;
-    struct lws *wsi;
-    uint64_t born_ms;
-    char *body; /* of the answer; malloc'd */
-    size_t len;
-    size_t sent;
-    size_t sent_at_tick; /* what `sent` was at the last tick */
-};
-
-struct gw_admin {
-    uv_loop_t *loop;
-    struct gw_admin_hooks hooks;
-    struct gw_admin_guard guard;
-    struct gw_admin_listener socket;
-    struct lws_context *context; /* lws sets it to NULL when it is gone */
-    struct lws_vhost *vhost;
-    uv_poll_t listener; /* of the socket */
-    uv_timer_t ticker;
-    bool has_handles;
-    struct conn *adopting; /* the place of the connection under adoption */
-    struct conn conns[CONN_MAX];
-};
-
-static struct conn *conn_of(struct gw_admin *admin, const struct lws *wsi)
+static struct gw_admin_conn *conn_of(struct gw_admin *admin,
+                                     const struct lws *wsi)
 {
-    for (size_t i = 0; i < CONN_MAX; i++) {
-        if (admin->conns[i].is_taken && admin->conns[i].wsi == wsi)
+    for (size_t i = 0; i < GW_ADMIN_CONN_MAX; i++) {
+        if (admin->conns[i].state != GW_ADMIN_FREE &&
+            admin->conns[i].wsi == wsi)
             return &admin->conns[i];
     }
     return NULL;
 }
 
-static void conn_release(struct conn *conn)
+void gw_admin_conn_release(struct gw_admin_conn *conn)
 {
+    struct gw_admin *admin = conn->admin;
+
+    if (conn->is_pending)
+        gw_admin_action_log(&conn->action, 0);
+    if (conn->has_early)
+        free(conn->early.body);
+    if (conn->bearer != NULL)
+        explicit_bzero(conn->bearer, strlen(conn->bearer));
+    free(conn->bearer);
     free(conn->body);
-    *conn = (struct conn){0};
+    *conn = (struct gw_admin_conn){.admin = admin};
 }
 
-/* Answers */
-
-struct field {
-    enum lws_token_indexes name;
-    const char *value;
-};
-
-/* True on success. */
-static bool put_head(struct lws *wsi, const struct gw_admin_answer *answer)
-{
-    unsigned char buffer[LWS_PRE + 512];
-    unsigned char *start = buffer + LWS_PRE;
-    unsigned char *at = start;
-    unsigned char *end = buffer + sizeof(buffer) - 1;
-    const struct field fields[] = {
-        {WSI_TOKEN_HTTP_CONTENT_TYPE, answer->type},
-        {WSI_TOKEN_HTTP_CACHE_CONTROL, "no-store"},
-        {WSI_TOKEN_CONNECTION, "close"},
-        {WSI_TOKEN_HTTP_ALLOW, answer->status == 405 ? "GET, HEAD" : NULL},
-        {WSI_TOKEN_HTTP_WWW_AUTHENTICATE,
-         answer->status == 401 ? "Bearer" : NULL},
-    };
-
-    if (lws_add_http_header_status(wsi, answer->status, &at, end) ||
-        lws_add_http_header_content_length(wsi, answer->len, &at, end))
-        return false;
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (fields[i].value != NULL &&
-            lws_add_http_header_by_token(
-                wsi, fields[i].name, (const unsigned char *)fields[i].value,
-                (int)strlen(fields[i].value), &at, end))
-            return false;
-    }
-    return lws_finalize_write_http_header(wsi, start, &at, end) == 0;
-}
-
-/* The values of a request's fields; lws joins those of one name by commas. */
-struct values {
-    char host[GW_ADDRESS_MAX + VALUE_BYTES];
-    char origin[GW_ADDRESS_MAX + VALUE_BYTES];
-    char fetch_site[VALUE_BYTES];
-    char authorization[STORE_SECRET_MAX + VALUE_BYTES];
-};
-
-/* NULL when there is none. One that is too long for `out` is as good as any
- * that is not wanted. */
-static const char *read_field(struct lws *wsi, enum lws_token_indexes name,
-                              char *out, int size)
-{
-    if (lws_hdr_total_length(wsi, name) <= 0)
-        return NULL;
-    if (lws_hdr_copy(wsi, out, size, name) < 0)
-        snprintf(out, (size_t)size, "?");
-    return out;
-}
-
-static const char *read_fetch_site(struct lws *wsi, char *out, int size)
-{
-    static const char name[] = "sec-fetch-site:";
-    int name_len = (int)sizeof(name) - 1;
-
-    if (lws_hdr_custom_length(wsi, name, name_len) < 0)
-        return NULL;
-    if (lws_hdr_custom_copy(wsi, out, size, name, name_len) < 0)
-        snprintf(out, (size_t)size, "?");
-    return out;
-}
-
-/* Returns what the lws callback returns: -1 to close. */
-static int answer_request(struct gw_admin *admin, struct conn *conn)
-{
-    struct lws *wsi = conn->wsi;
-    struct values values;
-    char *path = NULL;
-    int len = 0;
-    int method = lws_http_get_uri_and_method(wsi, &path, &len);
-
-    if (conn->body != NULL || method < 0 || path == NULL)
-        return -1;
-
-    bool is_head = method == LWSHUMETH_HEAD;
-    const struct gw_admin_request request = {
-        .is_read = is_head || method == LWSHUMETH_GET,
-        .path = path,
-        .len = (size_t)len,
-        .host =
-            read_field(wsi, WSI_TOKEN_HOST, values.host, sizeof(values.host)),
-        .origin = read_field(wsi, WSI_TOKEN_ORIGIN, values.origin,
-                             sizeof(values.origin)),
-        .fetch_site =
-            read_fetch_site(wsi, values.fetch_site, sizeof(values.fetch_site)),
-        .authorization =
-            read_field(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, values.authorization,
-                       sizeof(values.authorization)),
-    };
-    struct gw_admin_answer answer =
-        gw_admin_answer(&admin->hooks, &admin->guard, &request);
-    conn->body = answer.body;
-    conn->len = answer.len;
-    conn->sent = is_head ? answer.len : 0;
-    conn->sent_at_tick = SIZE_MAX;
-    if (!put_head(wsi, &answer))
-        return -1;
-    lws_callback_on_writable(wsi);
-    return 0;
-}
-
-/* Reads away what came behind the request, such as a body: closing a socket
- * with unread input would make the kernel drop the answer. */
-static void drop_input(const struct conn *conn)
-{
-    char buffer[PIECE_BYTES];
-
-    for (int i = 0; i < DROPS_MAX; i++) {
-        if (recv(lws_get_socket_fd(conn->wsi), buffer, sizeof(buffer),
-                 MSG_DONTWAIT) <= 0)
-            return;
-    }
-}
-
-/* Called when lws has passed on all that it was given before. */
-static int send_piece(struct conn *conn)
-{
-    unsigned char buffer[LWS_PRE + PIECE_BYTES];
-    size_t piece = conn->len - conn->sent;
-
-    if (piece == 0) {
-        drop_input(conn);
-        return -1;
-    }
-    if (piece > PIECE_BYTES)
-        piece = PIECE_BYTES;
-    memcpy(buffer + LWS_PRE, conn->body + conn->sent, piece);
-    conn->sent += piece;
-    if (lws_write(conn->wsi, buffer + LWS_PRE, piece,
-                  conn->sent == conn->len ? LWS_WRITE_HTTP_FINAL
-                                          : LWS_WRITE_HTTP) < (int)piece)
-        return -1;
-    lws_callback_on_writable(conn->wsi);
-    return 0;
-}
-
-static int on_event(struct lws *wsi, enum lws_callback_reasons reason,
-                    void *user, void *in, size_t len)
+int gw_admin_on_event(struct lws *wsi, enum lws_callback_reasons reason,
+                      void *user, void *in, size_t len)
 {
     struct gw_admin *admin = lws_context_user(lws_get_context(wsi));
-    struct conn *conn = admin != NULL ? conn_of(admin, wsi) : NULL;
+    struct gw_admin_conn *conn = admin != NULL ? conn_of(admin, wsi) : NULL;
 
     (void)user;
-    (void)in;
-    (void)len;
     switch (reason) {
     case LWS_CALLBACK_WSI_CREATE:
         if (admin != NULL && admin->adopting != NULL)
@@ -229,18 +70,25 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason,
         return 0;
     case LWS_CALLBACK_WSI_DESTROY:
         if (conn != NULL)
-            conn_release(conn);
+            gw_admin_conn_release(conn);
         return 0;
     case LWS_CALLBACK_HTTP:
-        return conn != NULL ? answer_request(admin, conn) : -1;
     case LWS_CALLBACK_HTTP_WRITEABLE:
-        return conn != NULL && conn->body != NULL ? send_piece(conn) : -1;
+        return conn != NULL && !admin->is_closing
+                   ? gw_admin_http_event(conn, reason)
+                   : -1;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        if (conn == NULL || admin->is_closing ||
+            strcasecmp(in, "websocket") != 0)
+            return -1;
+        return gw_admin_live_event(conn, reason, len);
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
     case LWS_CALLBACK_ESTABLISHED:
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+    case LWS_CALLBACK_RECEIVE:
+        return conn != NULL ? gw_admin_live_event(conn, reason, len) : -1;
     case LWS_CALLBACK_RAW_ADOPT:
     case LWS_CALLBACK_RAW_RX:
-        /* Plain HTTP is all there is. */
         return -1;
     default:
         return 0;
@@ -248,32 +96,50 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason,
 }
 
 static const struct lws_protocols protocols[] = {
-    {.name = "http", .callback = on_event},
+    {.name = "http", .callback = gw_admin_on_event},
+    {.name = GW_ADMIN_LIVE_PROTOCOL,
+     .callback = gw_admin_on_event,
+     .rx_buffer_size = INPUT_BYTES},
     {.name = NULL},
 };
 
+/* In lws' own answers too. */
+static const struct lws_protocol_vhost_options fixed_fields = {
+    .name = "x-content-type-options:", .value = "nosniff"};
+
 /* Connections */
 
-static void conn_kill(struct conn *conn)
+/* lws closes what times out at once; what is closed otherwise it would keep for
+ * as long as it has bytes to pass on. */
+void gw_admin_conn_kill(struct gw_admin_conn *conn)
 {
-    lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+    if (conn->state == GW_ADMIN_HEAD) {
+        gw_admin_front_close(conn);
+    } else if (conn->wsi != NULL) {
+        lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+        lws_cancel_service_pt(conn->wsi);
+    }
 }
 
-/* A free place, or NULL; then the oldest connection is being closed, and its
- * place becomes free at the end of this turn of the loop. */
-static struct conn *conn_find_place(struct gw_admin *admin)
+/* A free place, or NULL; then the oldest connection that watches nothing is
+ * being closed, and its place becomes free within few turns of the loop. */
+static struct gw_admin_conn *conn_find_place(struct gw_admin *admin)
 {
-    struct conn *oldest = &admin->conns[0];
+    struct gw_admin_conn *oldest = NULL;
 
-    for (size_t i = 0; i < CONN_MAX; i++) {
-        if (!admin->conns[i].is_taken)
-            return &admin->conns[i];
-        if (admin->conns[i].born_ms < oldest->born_ms)
-            oldest = &admin->conns[i];
+    for (size_t i = 0; i < GW_ADMIN_CONN_MAX; i++) {
+        struct gw_admin_conn *conn = &admin->conns[i];
+
+        if (conn->state == GW_ADMIN_FREE)
+            return conn;
+        if (conn->state != GW_ADMIN_WATCH &&
+            (oldest == NULL || conn->born_ms < oldest->born_ms))
+            oldest = conn;
     }
-    if (oldest->wsi != NULL)
-        conn_kill(oldest);
-    return NULL;
+    if (oldest == NULL)
+        return NULL;
+    gw_admin_conn_kill(oldest);
+    return oldest->state == GW_ADMIN_FREE ? oldest : NULL;
 }
 
 static void on_tick(uv_timer_t *timer);
@@ -288,14 +154,31 @@ static void tick_start(struct gw_admin *admin)
 /* While an answer is under way lws leaves input where it is and wakes up for
  * it all the time, so a peer that sent more than its request, or closed its
  * side, must at least read on. */
-static bool is_spinning(struct conn *conn)
+static bool is_spinning(struct gw_admin_conn *conn)
 {
-    bool is_stalled = conn->body != NULL && conn->sent_at_tick == conn->sent;
+    bool is_stalled = conn->is_answered && conn->sent_at_tick == conn->sent;
     char byte;
 
     conn->sent_at_tick = conn->sent;
     return is_stalled && recv(lws_get_socket_fd(conn->wsi), &byte, 1,
                               MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
+static bool is_over(struct gw_admin_conn *conn, uint64_t now_ms)
+{
+    switch (conn->state) {
+    case GW_ADMIN_FREE:
+        return false;
+    case GW_ADMIN_WATCH:
+        return gw_admin_live_is_stuck(conn, now_ms);
+    case GW_ADMIN_HEAD:
+        return now_ms - conn->born_ms >= conn->admin->life_ms;
+    case GW_ADMIN_HTTP:
+        break;
+    }
+    return conn->wsi != NULL &&
+           (now_ms - conn->born_ms >= conn->admin->life_ms ||
+            is_spinning(conn));
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -304,48 +187,101 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now_ms = uv_now(admin->loop);
     bool is_idle = gw_admin_keep_reserve(&admin->socket);
 
-    for (size_t i = 0; i < CONN_MAX; i++) {
-        struct conn *conn = &admin->conns[i];
+    for (size_t i = 0; i < GW_ADMIN_CONN_MAX; i++) {
+        struct gw_admin_conn *conn = &admin->conns[i];
 
-        if (!conn->is_taken)
+        if (conn->state == GW_ADMIN_FREE)
             continue;
         is_idle = false;
-        if (conn->wsi != NULL &&
-            (now_ms - conn->born_ms >= LIFE_MS || is_spinning(conn)))
-            conn_kill(conn);
+        if (is_over(conn, now_ms))
+            gw_admin_conn_kill(conn);
     }
     /* It stands still after a want of descriptors. */
-    if (!uv_is_active((uv_handle_t *)&admin->listener))
+    if (!admin->is_handed_over &&
+        !uv_is_active((uv_handle_t *)&admin->listener))
         uv_poll_start(&admin->listener, UV_READABLE, on_client);
     if (is_idle)
         uv_timer_stop(timer);
 }
 
-static void adopt(struct gw_admin *admin, struct conn *conn, int fd)
+void gw_admin_adopt(struct gw_admin_conn *conn, int fd, const char *head,
+                    size_t len)
 {
-    *conn = (struct conn){.is_taken = true, .born_ms = uv_now(admin->loop)};
+    struct gw_admin *admin = conn->admin;
+    uint64_t serial = conn->serial;
+
+    conn->state = GW_ADMIN_HTTP;
     admin->adopting = conn;
-    const struct lws *wsi = lws_adopt_socket_vhost(admin->vhost, fd);
+    const struct lws *wsi =
+        lws_adopt_socket_vhost_readbuf(admin->vhost, fd, head, len);
     admin->adopting = NULL;
     /* lws has closed the socket. Where it had made a wsi before, the place is
      * released when that is destroyed. */
-    if (wsi == NULL && conn->wsi == NULL)
-        conn_release(conn);
-    tick_start(admin);
+    if (wsi == NULL && conn->wsi == NULL && conn->serial == serial)
+        gw_admin_conn_release(conn);
+}
+
+/* "127.0.0.1:5555", "[::1]:5555", or "uid=1000" of a unix socket's peer. */
+static void name_peer(int fd, char out[GW_ADMIN_PEER_MAX])
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t len = sizeof(addr);
+    char ip[INET6_ADDRSTRLEN] = "?";
+
+    snprintf(out, GW_ADMIN_PEER_MAX, "?");
+    if (getpeername(fd, (struct sockaddr *)&addr, &len) != 0)
+        return;
+    if (addr.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)&addr;
+
+        inet_ntop(AF_INET, &in->sin_addr, ip, sizeof(ip));
+        snprintf(out, GW_ADMIN_PEER_MAX, "%s:%u", ip,
+                 (unsigned)ntohs(in->sin_port));
+    } else if (addr.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)&addr;
+
+        inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof(ip));
+        snprintf(out, GW_ADMIN_PEER_MAX, "[%s]:%u", ip,
+                 (unsigned)ntohs(in6->sin6_port));
+    } else {
+        struct ucred peer;
+
+        len = sizeof(peer);
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+            snprintf(out, GW_ADMIN_PEER_MAX, "uid=%u", (unsigned)peer.uid);
+    }
+}
+
+static void begin(struct gw_admin_conn *conn, int fd)
+{
+    struct gw_admin *admin = conn->admin;
+
+    *conn = (struct gw_admin_conn){.admin = admin,
+                                   .state = GW_ADMIN_HEAD,
+                                   .serial = ++admin->serial,
+                                   .born_ms = uv_now(admin->loop)};
+    name_peer(fd, conn->peer);
+    if (gw_admin_front_open(conn, fd))
+        tick_start(admin);
+    else
+        gw_admin_conn_release(conn);
 }
 
 static void on_client(uv_poll_t *poll, int status, int events)
 {
     struct gw_admin *admin = poll->data;
-    struct conn *conn;
 
     (void)status;
     (void)events;
-    while ((conn = conn_find_place(admin)) != NULL) {
+    for (int i = 0; i < ACCEPTS_MAX; i++) {
+        struct gw_admin_conn *conn = conn_find_place(admin);
+
+        if (conn == NULL)
+            return;
         int fd = gw_admin_accept(&admin->socket);
 
         if (fd >= 0) {
-            adopt(admin, conn, fd);
+            begin(conn, fd);
             continue;
         }
         if (errno == EINTR || errno == ECONNABORTED)
@@ -376,11 +312,12 @@ static bool open_lws(struct gw_admin *admin, char *error)
         /* One closing and one new connection can overlap in a place. Without
          * this limit lws reserves tables for all descriptors that the process
          * may ever open. */
-        .fd_limit_per_thread = 2 * CONN_MAX,
-        .max_http_header_data = HEAD_BYTES_MAX,
-        .max_http_header_pool = CONN_MAX,
-        .timeout_secs = LIFE_MS / 1000,
-        .keepalive_timeout = LIFE_MS / 1000,
+        .fd_limit_per_thread = 2 * GW_ADMIN_CONN_MAX,
+        .max_http_header_data = GW_ADMIN_HEAD_MAX,
+        .max_http_header_pool = GW_ADMIN_CONN_MAX,
+        .timeout_secs = GW_ADMIN_LIFE_MS / 1000,
+        .keepalive_timeout = GW_ADMIN_LIFE_MS / 1000,
+        .headers = &fixed_fields,
     };
 
     /* lws would write to standard error in a form of its own. */
@@ -399,9 +336,11 @@ static bool open_handles(struct gw_admin *admin, char *error)
 
     if (status == 0) {
         uv_timer_init(admin->loop, &admin->ticker);
+        uv_timer_init(admin->loop, &admin->live);
         admin->has_handles = true;
         admin->listener.data = admin;
         admin->ticker.data = admin;
+        admin->live.data = admin;
         status = uv_poll_start(&admin->listener, UV_READABLE, on_client);
     }
     if (status != 0)
@@ -411,27 +350,41 @@ static bool open_handles(struct gw_admin *admin, char *error)
 
 struct gw_admin *gw_admin_open(uv_loop_t *loop,
                                const struct gw_address *address,
-                               const char *token,
-                               const struct gw_admin_hooks *hooks, char *error)
+                               const struct gw_admin_tokens *tokens,
+                               const struct gw_admin_hooks *hooks,
+                               int inherited_fd, char *error)
 {
     struct gw_admin *admin = calloc(1, sizeof(*admin));
+    int status;
 
     if (admin == NULL) {
+        if (inherited_fd >= 0)
+            close(inherited_fd);
         snprintf(error, ERROR_SIZE, "admin: out of memory");
         return NULL;
     }
     admin->loop = loop;
-    admin->hooks = *hooks;
+    admin->desk.hooks = *hooks;
+    admin->life_ms = GW_ADMIN_LIFE_MS;
+    admin->stall_ms = GW_ADMIN_STALL_MS;
+    for (size_t i = 0; i < GW_ADMIN_CONN_MAX; i++)
+        admin->conns[i].admin = admin;
     admin->socket.fd = -1;
     admin->socket.reserve_fd = -1;
-    if (!gw_admin_guard_init(&admin->guard, address, token)) {
+    if (!gw_admin_guard_init(&admin->desk.guard, address, tokens)) {
         snprintf(error, ERROR_SIZE, "admin: no random numbers can be had");
         goto fail;
     }
-    if (gw_admin_listen(&admin->socket, address, error) == 0 &&
-        open_lws(admin, error) && open_handles(admin, error))
+    status =
+        inherited_fd >= 0
+            ? gw_admin_inherit(&admin->socket, address, inherited_fd, error)
+            : gw_admin_listen(&admin->socket, address, error);
+    inherited_fd = -1;
+    if (status == 0 && open_lws(admin, error) && open_handles(admin, error))
         return admin;
 fail:
+    if (inherited_fd >= 0)
+        close(inherited_fd);
     gw_admin_close(admin);
     return NULL;
 }
@@ -439,6 +392,29 @@ fail:
 int gw_admin_port(const struct gw_admin *admin)
 {
     return admin->socket.port;
+}
+
+int gw_admin_fd(const struct gw_admin *admin)
+{
+    return admin->socket.fd;
+}
+
+void gw_admin_hand_over(struct gw_admin *admin)
+{
+    admin->is_handed_over = true;
+    uv_poll_stop(&admin->listener);
+    gw_admin_live_end(admin);
+}
+
+void gw_admin_resume(struct gw_admin *admin)
+{
+    admin->is_handed_over = false;
+    uv_poll_start(&admin->listener, UV_READABLE, on_client);
+}
+
+void gw_admin_stop(struct gw_admin *admin)
+{
+    admin->is_closing = true;
 }
 
 static void count_closing(uv_handle_t *handle, void *arg)
@@ -461,14 +437,27 @@ static void finish_closing(uv_loop_t *loop)
     } while (closing > 0);
 }
 
+/* Nothing comes in any more, and watchers hear why. */
+static void close_gently(struct gw_admin *admin)
+{
+    admin->is_closing = true;
+    uv_close((uv_handle_t *)&admin->listener, NULL);
+    uv_close((uv_handle_t *)&admin->ticker, NULL);
+    uv_close((uv_handle_t *)&admin->live, NULL);
+    for (size_t i = 0; i < GW_ADMIN_CONN_MAX; i++)
+        if (admin->conns[i].state == GW_ADMIN_HEAD)
+            gw_admin_front_close(&admin->conns[i]);
+    gw_admin_live_end(admin);
+    for (int i = 0; i < END_TURNS; i++)
+        uv_run(admin->loop, UV_RUN_NOWAIT);
+}
+
 void gw_admin_close(struct gw_admin *admin)
 {
     if (admin == NULL)
         return;
-    if (admin->has_handles) {
-        uv_close((uv_handle_t *)&admin->listener, NULL);
-        uv_close((uv_handle_t *)&admin->ticker, NULL);
-    }
+    if (admin->has_handles)
+        close_gently(admin);
     /* The first call starts the closing of all that lws has in the loop, which
      * takes turns of the loop: connections first, then lws's own handles. Only
      * a second call after that frees the context. */
@@ -477,8 +466,8 @@ void gw_admin_close(struct gw_admin *admin)
     finish_closing(admin->loop);
     if (admin->context != NULL)
         lws_context_destroy(admin->context);
-    gw_admin_unlisten(&admin->socket);
-    for (size_t i = 0; i < CONN_MAX; i++)
-        conn_release(&admin->conns[i]);
+    gw_admin_unlisten(&admin->socket, admin->is_handed_over);
+    for (size_t i = 0; i < GW_ADMIN_CONN_MAX; i++)
+        gw_admin_conn_release(&admin->conns[i]);
     free(admin);
 }

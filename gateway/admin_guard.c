@@ -47,21 +47,25 @@ static size_t host_length(const char *authority, size_t len)
                : len;
 }
 
+static bool keep_token(const struct gw_admin_guard *guard, const char *token,
+                       struct gw_admin_secret *secret)
+{
+    secret->is_set = token[0] != '\0';
+    return !secret->is_set || digest_of(guard, token, secret->digest);
+}
+
 bool gw_admin_guard_init(struct gw_admin_guard *guard,
-                         const struct gw_address *address, const char *token)
+                         const struct gw_address *address,
+                         const struct gw_admin_tokens *tokens)
 {
     size_t len = strlen(address->text);
 
-    *guard = (struct gw_admin_guard){
-        .is_unix = gw_unix_is(address),
-        .has_token = token[0] != '\0',
-    };
+    *guard = (struct gw_admin_guard){.is_unix = gw_unix_is(address)};
     snprintf(guard->name, sizeof(guard->name), "%.*s",
              (int)host_length(address->text, len), address->text);
-    if (!guard->has_token)
-        return true;
     return RAND_bytes(guard->key, sizeof(guard->key)) == 1 &&
-           digest_of(guard, token, guard->digest);
+           keep_token(guard, tokens->full, &guard->full) &&
+           keep_token(guard, tokens->read, &guard->read);
 }
 
 static bool is_name(const char *host, size_t len, const char *name)
@@ -121,34 +125,67 @@ static bool is_same_site(const struct gw_admin_request *request)
            strcasecmp(fetch, "none") == 0;
 }
 
-/* Takes as long for any wrong token of a length. */
-static bool is_right_token(const struct gw_admin_guard *guard,
-                           const char *authorization)
+/* The token behind "Bearer ", or NULL. */
+static const char *token_in(const char *authorization)
 {
     static const char scheme[] = "bearer ";
-    unsigned char digest[GW_ADMIN_DIGEST];
 
-    if (authorization == NULL ||
-        strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
-        return false;
+    if (strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
+        return NULL;
     authorization += sizeof(scheme) - 1;
     while (*authorization == ' ')
         authorization++;
-    return digest_of(guard, authorization, digest) &&
-           CRYPTO_memcmp(digest, guard->digest, sizeof(digest)) == 0;
+    return authorization;
+}
+
+static bool is_secret(const struct gw_admin_secret *secret,
+                      const unsigned char digest[GW_ADMIN_DIGEST])
+{
+    return secret->is_set &&
+           CRYPTO_memcmp(digest, secret->digest, GW_ADMIN_DIGEST) == 0;
+}
+
+/* Takes as long for any wrong token of a length. */
+static enum gw_admin_access access_of(const struct gw_admin_guard *guard,
+                                      const struct gw_admin_request *request)
+{
+    unsigned char digest[GW_ADMIN_DIGEST];
+    const char *token = request->authorization != NULL
+                            ? token_in(request->authorization)
+                            : request->bearer;
+
+    if (!guard->full.is_set && !guard->read.is_set)
+        return GW_ADMIN_OPEN;
+    if (token == NULL || !digest_of(guard, token, digest))
+        return GW_ADMIN_NOBODY;
+    bool is_full = is_secret(&guard->full, digest);
+    bool is_reader = is_secret(&guard->read, digest);
+    return is_full ? GW_ADMIN_FULL
+                   : (is_reader ? GW_ADMIN_READER : GW_ADMIN_NOBODY);
 }
 
 enum gw_admin_verdict
 gw_admin_guard_judge(const struct gw_admin_guard *guard,
-                     const struct gw_admin_request *request, bool is_open)
+                     const struct gw_admin_request *request,
+                     enum gw_admin_kind kind, enum gw_admin_access *access)
 {
-    if (!guard->is_unix && !is_same_site(request))
+    bool is_read = request->method == GW_METHOD_READ;
+    /* What changes something, or keeps telling, is not left to what may stand
+     * before a unix socket. */
+    bool is_local = guard->is_unix && is_read && kind != GW_ADMIN_LIVE;
+    bool is_link = kind == GW_ADMIN_PAGE && is_read;
+
+    *access = access_of(guard, request);
+    if (!is_local && !is_link && !is_same_site(request))
         return GW_ADMIN_CROSS_SITE;
-    if (!guard->is_unix && !guard->has_token &&
+    if (!guard->is_unix && *access == GW_ADMIN_OPEN &&
         !is_own_host(guard, request->host))
         return GW_ADMIN_WRONG_HOST;
-    if (guard->has_token && !is_open &&
-        !is_right_token(guard, request->authorization))
+    if (kind == GW_ADMIN_HEALTH || kind == GW_ADMIN_PAGE)
+        return GW_ADMIN_LET_IN;
+    if (*access == GW_ADMIN_NOBODY)
         return GW_ADMIN_WRONG_TOKEN;
-    return GW_ADMIN_LET_IN;
+    return *access == GW_ADMIN_READER && request->method == GW_METHOD_POST
+               ? GW_ADMIN_READ_ONLY
+               : GW_ADMIN_LET_IN;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -73,6 +74,39 @@ int gw_admin_listen(struct gw_admin_listener *listener,
     return -1;
 }
 
+static bool is_listening(int fd)
+{
+    int is = 0;
+    socklen_t len = sizeof(is);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is, &len) == 0 && is != 0;
+}
+
+int gw_admin_inherit(struct gw_admin_listener *listener,
+                     const struct gw_address *address, int fd, char *error)
+{
+    int flags = fcntl(fd, F_GETFL);
+    struct stat info;
+
+    listener->address = *address;
+    listener->fd = fd;
+    if (flags < 0 || !is_listening(fd) ||
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        snprintf(error, ERROR_SIZE,
+                 "admin: what was handed over for %s does not listen",
+                 address->text);
+        return -1;
+    }
+    if (gw_unix_is(address) && lstat(gw_unix_path(address), &info) == 0 &&
+        S_ISSOCK(info.st_mode))
+        listener->file =
+            (struct gw_unix_file){.device = info.st_dev, .inode = info.st_ino};
+    listener->port = port_of(fd);
+    gw_admin_keep_reserve(listener);
+    return 0;
+}
+
 static int accept_one(const struct gw_admin_listener *listener)
 {
     return accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -90,9 +124,10 @@ int gw_admin_accept(struct gw_admin_listener *listener)
     return accept_one(listener);
 }
 
-void gw_admin_unlisten(struct gw_admin_listener *listener)
+void gw_admin_unlisten(struct gw_admin_listener *listener, bool is_handed_over)
 {
-    gw_unix_remove(&listener->address, &listener->file);
+    if (!is_handed_over)
+        gw_unix_remove(&listener->address, &listener->file);
     if (listener->fd >= 0)
         close(listener->fd);
     listener->fd = -1;

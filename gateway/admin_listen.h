@@ -18,12 +18,18 @@ struct gw_admin_listener {
 int gw_admin_listen(struct gw_admin_listener *listener,
                     const struct gw_address *address, char *error);
 
+/* Likewise with a socket that listens there already; it is taken over, also
+ * when this fails. */
+int gw_admin_inherit(struct gw_admin_listener *listener,
+                     const struct gw_address *address, int fd, char *error);
+
 /* A client's socket, or -1 with errno. */
 int gw_admin_accept(struct gw_admin_listener *listener);
 /* After a want of descriptors: whether the reserve is there again. */
 bool gw_admin_keep_reserve(struct gw_admin_listener *listener);
 
-/* Closes it, and removes a unix socket's file. */
-void gw_admin_unlisten(struct gw_admin_listener *listener);
+/* Closes it, and removes a unix socket's file unless that is another
+ * process's now. */
+void gw_admin_unlisten(struct gw_admin_listener *listener, bool is_handed_over);
 
 #endif

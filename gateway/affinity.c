@@ -4,8 +4,10 @@
 #include "gateway/denied.h"
 #include "gateway/errand.h"
 #include "gateway/log.h"
+#include "gateway/pool.h"
 #include "gateway/recovery.h"
 #include "gateway/shared.h"
+#include "gateway/upgrade.h"
 #include "store/memory.h"
 #include "store/redis.h"
 
@@ -39,6 +41,48 @@ int64_t gw_affinity_life_ms(uint32_t ping_interval_ms, uint32_t ping_timeout_ms,
     return life > LIFE_MAX_MS ? LIFE_MAX_MS : life;
 }
 
+/* What one pool's backends deny another's may have. */
+static struct eio_sid in_pool(const struct eio_sid *sid, size_t pool)
+{
+    struct eio_sid out = *sid;
+    if (pool > 0 && out.len < sizeof(out.bytes))
+        out.bytes[out.len++] = (char)pool;
+    return out;
+}
+
+void gw_affinity_deny(struct gw_worker *worker, const struct eio_sid *sid,
+                      uint8_t pool, int64_t life_ms)
+{
+    struct eio_sid own = in_pool(sid, pool);
+    gw_denied_add(worker->server->denied, &own, worker->now_ms, life_ms);
+}
+
+static bool is_denied(const struct gw_worker *worker,
+                      const struct gw_lookup_about *about)
+{
+    struct eio_sid own = in_pool(about->sid, about->pool);
+    return gw_denied_has(worker->server->denied, &own, worker->now_ms);
+}
+
+static void erase_denial(struct gw_worker *worker, const struct eio_sid *sid)
+{
+    for (size_t i = 0; i < worker->config->pool_count; i++) {
+        struct eio_sid own = in_pool(sid, i);
+        gw_denied_erase(worker->server->denied, &own);
+    }
+}
+
+struct gw_backend *gw_affinity_owner(struct gw_worker *worker,
+                                     const struct store_record *record,
+                                     uint8_t pool)
+{
+    struct gw_backend *backend =
+        gw_backend_find(worker->server->backends, record->backend);
+    if (backend == NULL || !gw_pool_has(worker->config, pool, backend))
+        return NULL;
+    return backend;
+}
+
 struct masked_sid {
     char text[EIO_SID_MASK_MAX];
 };
@@ -60,6 +104,7 @@ void gw_session_read(struct gw_session *session,
     session->transport = record->transport;
     session->eio = record->eio;
     session->is_cached = false;
+    session->source = GW_OWNER_STORE;
 }
 
 bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
@@ -67,7 +112,7 @@ bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
                           bool is_written)
 {
     struct gw_server *server = worker->server;
-    gw_denied_erase(server->denied, sid);
+    erase_denial(worker, sid);
     if (!server->is_shared)
         return true;
     if (!is_written)
@@ -78,6 +123,12 @@ bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
 
 /* ---- finding ---- */
 
+const char *const gw_owner_sources[] = {
+    [GW_OWNER_STORE] = "store",
+    [GW_OWNER_CACHE] = "cache",
+    [GW_OWNER_RECOVERY] = "recovery",
+};
+
 static bool find_in_memory(struct gw_worker *worker, struct gw_lookup *lookup)
 {
     struct gw_server *server = worker->server;
@@ -87,8 +138,9 @@ static bool find_in_memory(struct gw_worker *worker, struct gw_lookup *lookup)
                            &session->life_ms))
         return false;
     gw_session_read(session, &record,
-                    gw_backend_find(server->backends, record.backend));
+                    gw_affinity_owner(worker, &record, lookup->about.pool));
     session->is_cached = server->is_shared;
+    session->source = server->is_shared ? GW_OWNER_CACHE : GW_OWNER_STORE;
     return session->backend != NULL;
 }
 
@@ -103,7 +155,7 @@ void gw_affinity_find(struct gw_worker *worker, struct gw_lookup *lookup,
         gw_count(server->is_shared ? &worker->metrics.routed_cache
                                    : &worker->metrics.routed_store);
         lookup->done(lookup, GW_AFFINITY_FOUND);
-    } else if (gw_denied_has(server->denied, about->sid, worker->now_ms) ||
+    } else if (is_denied(worker, about) ||
                (!may_recover && !server->is_shared)) {
         lookup->done(lookup, GW_AFFINITY_UNKNOWN);
     } else {
@@ -119,7 +171,7 @@ static void on_found_again(struct store_request *request,
     struct gw_worker *worker = lookup->worker;
     struct gw_backend *backend = NULL;
     if (status == STORE_OK)
-        backend = gw_backend_find(worker->server->backends, record->backend);
+        backend = gw_affinity_owner(worker, record, lookup->about.pool);
     if (status == STORE_UNAVAILABLE) {
         lookup->may_recover = true;
         gw_recovery_find(worker, lookup);
@@ -183,10 +235,15 @@ static void replace(struct gw_bind *bind)
         refuse(bind);
 }
 
+static const struct gw_pool_config *pool_of(const struct gw_bind *bind)
+{
+    return &bind->worker->config->pools[bind->backend->config->pool];
+}
+
 /* The old owner cannot be asked, or does not say it. */
 static void settle_blindly(struct gw_bind *bind)
 {
-    if (bind->worker->config->sid_conflict == GW_SID_CONFLICT_NEWEST)
+    if (pool_of(bind)->sid_conflict == GW_SID_CONFLICT_NEWEST)
         replace(bind);
     else
         refuse(bind);
@@ -198,7 +255,7 @@ static void on_old_owner(void *arg, struct gw_backend *backend,
     struct gw_bind *bind = arg;
     (void)backend;
     /* netty-socketio answers every PUT as an owner would. */
-    bool is_netty = bind->worker->config->netty;
+    bool is_netty = pool_of(bind)->netty;
     bind->ask = NULL;
     if (answer == GW_ANSWER_DEAD || (answer == GW_ANSWER_DENIES && !is_netty))
         replace(bind);
@@ -228,6 +285,12 @@ static void ask_old_owner(struct gw_bind *bind,
         settle_blindly(bind);
 }
 
+static bool is_handed_over(const struct gw_worker *worker)
+{
+    return atomic_load_explicit(&worker->server->is_handed_over,
+                                memory_order_relaxed);
+}
+
 static void bound(struct gw_bind *bind, bool is_written)
 {
     struct gw_worker *worker = bind->worker;
@@ -241,6 +304,9 @@ static void bound(struct gw_bind *bind, bool is_written)
     gw_count(&worker->metrics.sessions_learned);
     gw_log(GW_LOG_DEBUG, "session_bound", "sid", masked(&bind->sid).text,
            "backend", bind->record.backend);
+    /* Its next request goes to the new process. */
+    if (is_handed_over(worker) && gw_late_bind(worker, bind, is_written))
+        return;
     bind->done(bind, GW_BOUND);
 }
 
@@ -288,7 +354,7 @@ bool gw_affinity_may_bind(const struct gw_worker *worker)
 {
     return !worker->server->is_shared ||
            worker->config->store_outage == GW_STORE_OUTAGE_OPEN ||
-           store_link_is_up(store_redis_link(worker->store));
+           store_client_is_up(store_redis_client(worker->store));
 }
 
 void gw_affinity_bind(struct gw_worker *worker, struct gw_bind *bind,
@@ -353,24 +419,56 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
         snprintf(record.gateway, sizeof(record.gateway), "%s",
                  worker->server->gateway_id);
     store_memory_renew(worker->server->memory, key_of(sid), &record, life_ms);
+    if (is_handed_over(worker))
+        gw_late_renew(worker, sid, &record, life_ms);
     if (worker->server->is_shared)
         gw_errand_touch(worker, sid, &record, life_ms);
 }
 
+/* What is not in memory has ended before, or elsewhere. Of a kick every replica
+ * hears, and the one that has the session tells of it. */
+static void end(struct gw_worker *worker, const struct eio_sid *sid,
+                const char *backend, enum gw_end cause)
+{
+    struct gw_server *server = worker->server;
+    struct store_memory_item item;
+    if (!store_memory_take(server->memory, key_of(sid), backend, &item))
+        return;
+    if (cause != GW_END_KICKED || !server->is_shared ||
+        strcmp(item.record.gateway, server->gateway_id) == 0)
+        gw_session_ended(server, key_of(sid), &item.record, &item.traffic,
+                         cause);
+}
+
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
-                        const struct gw_backend *backend, bool is_tunnel)
+                        const struct gw_backend *backend, bool is_tunnel,
+                        enum gw_end cause)
 {
     const char *id = backend->config->id;
     gw_log(GW_LOG_DEBUG, "session_unbound", "sid", masked(sid).text, "backend",
-           id);
-    store_memory_drop(worker->server->memory, key_of(sid), id);
+           id, "cause", gw_end_names[cause]);
+    end(worker, sid, id, cause);
+    if (is_handed_over(worker))
+        gw_late_unbind(worker, sid, id);
     if (worker->server->is_shared)
         gw_errand_remove(worker, sid, id, is_tunnel);
 }
 
-void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid)
+void gw_affinity_lose(struct gw_worker *worker, struct store_key key,
+                      const char *backend)
 {
-    store_memory_drop(worker->server->memory, key_of(sid), NULL);
+    struct gw_server *server = worker->server;
+    struct store_memory_item item;
+    if (store_memory_take(server->memory, key, backend, &item) &&
+        strcmp(item.record.gateway, server->gateway_id) == 0)
+        gw_session_ended(server, key, &item.record, &item.traffic,
+                         GW_END_REPLACED);
+}
+
+void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid,
+                       enum gw_end cause)
+{
+    end(worker, sid, NULL, cause);
     if (worker->server->is_shared)
         gw_errand_evict(worker, sid);
 }
@@ -379,9 +477,11 @@ void gw_affinity_bind_cancel(struct gw_bind *bind)
 {
     if (bind->worker == NULL)
         return;
+    gw_late_bind_cancel(bind);
     if (bind->request.pending != NULL) {
         store_cancel(bind->worker->store, &bind->request);
-        gw_affinity_unbind(bind->worker, &bind->sid, bind->backend, false);
+        gw_affinity_unbind(bind->worker, &bind->sid, bind->backend, false,
+                           GW_END_CLIENT);
     }
     gw_ask_cancel(&bind->ask);
 }

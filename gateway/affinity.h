@@ -11,6 +11,7 @@
 #include "eio/open.h"
 #include "eio/query.h"
 #include "gateway/listener.h"
+#include "gateway/session_end.h"
 #include "gateway/worker.h"
 #include "store/store.h"
 
@@ -19,6 +20,16 @@ enum gw_affinity {
     GW_AFFINITY_UNKNOWN,     /* nobody holds it: code 1 */
     GW_AFFINITY_UNAVAILABLE, /* it cannot be told now: 503 */
 };
+
+/* Where a session's owner was found. */
+enum gw_owner_source {
+    GW_OWNER_STORE,
+    GW_OWNER_CACHE,    /* of a shared store */
+    GW_OWNER_RECOVERY, /* by asking the backends */
+};
+
+/* Their words in the access log. */
+extern const char *const gw_owner_sources[];
 
 struct gw_lookup;
 typedef void (*gw_lookup_fn)(struct gw_lookup *lookup, enum gw_affinity result);
@@ -31,6 +42,7 @@ struct gw_session {
     uint32_t ping_timeout_ms;
     uint8_t transport; /* enum store_transport */
     uint8_t eio;
+    uint8_t source; /* enum gw_owner_source */
     bool is_cached; /* the shared store may know better by now */
 };
 
@@ -41,6 +53,7 @@ struct gw_lookup_about {
     struct eio_span path;
     struct eio_span host;
     const struct gw_peer *peer;
+    uint8_t pool; /* that the request is for */
 };
 
 /* Owned by the caller; zero it first. `session` is filled when FOUND. */
@@ -89,6 +102,10 @@ struct gw_bind {
     int64_t life_ms;
     char old[STORE_BACKEND_MAX];
     unsigned takeovers; /* tried so far */
+    struct gw_link
+        late; /* in worker->late_binds, while a new process is told */
+    uint64_t late_serial;
+    int64_t late_ms;
     struct gw_ask *ask;
     char path[GW_PATH_MAX];
     char host[256];
@@ -126,7 +143,19 @@ void gw_affinity_touch(struct gw_worker *worker, const struct eio_sid *sid,
 /* The session ended at `backend`: compare and delete. By the end of a tunnel
  * (is_tunnel) it ended only if its record says that this gateway has it. */
 void gw_affinity_unbind(struct gw_worker *worker, const struct eio_sid *sid,
-                        const struct gw_backend *backend, bool is_tunnel);
+                        const struct gw_backend *backend, bool is_tunnel,
+                        enum gw_end cause);
+
+/* The backend of a record, if it is one of this pool's or of those that the
+ * pool gives handshakes to; else NULL: its sessions are no matter of other
+ * pools' clients. */
+struct gw_backend *gw_affinity_owner(struct gw_worker *worker,
+                                     const struct store_record *record,
+                                     uint8_t pool);
+
+/* Requests of the pool for this sid are answered with code 1 for a while. */
+void gw_affinity_deny(struct gw_worker *worker, const struct eio_sid *sid,
+                      uint8_t pool, int64_t life_ms);
 
 /* Fills a session from a record, whose backend is given. */
 void gw_session_read(struct gw_session *session,
@@ -140,9 +169,15 @@ bool gw_affinity_remember(struct gw_worker *worker, const struct eio_sid *sid,
                           const struct store_record *record, int64_t life_ms,
                           bool is_written);
 
+/* The shared store has this sid bound to another backend than `backend`: here
+ * it is dropped. */
+void gw_affinity_lose(struct gw_worker *worker, struct store_key key,
+                      const char *backend);
+
 /* Takes the session out of memory and of the shared store, whichever backend
  * holds it. */
-void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid);
+void gw_affinity_evict(struct gw_worker *worker, const struct eio_sid *sid,
+                       enum gw_end cause);
 
 /* The life of a record in ms. */
 int64_t gw_affinity_life_ms(uint32_t ping_interval_ms, uint32_t ping_timeout_ms,

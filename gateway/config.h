@@ -15,12 +15,21 @@
 #include <sys/socket.h>
 
 enum {
-    GW_BACKEND_ID_MAX = 64, /* with its NUL; [A-Za-z0-9._:\[\]-] */
+    GW_BACKEND_ID_MAX = 64, /* with its NUL; [A-Za-z0-9._:\[\]-], and
+                               the '/' behind a pool's name */
     GW_ADDRESS_MAX = 128,   /* an address as the user wrote it, with NUL */
     GW_PATH_MAX = 128,      /* an Engine.IO path, with NUL */
     GW_LISTEN_COUNT_MAX = 16,
     GW_BACKEND_COUNT_MAX = 256,
-    GW_PATH_COUNT_MAX = 16,
+    GW_PATH_COUNT_MAX = 16, /* of one pool */
+    GW_POOL_COUNT_MAX = 16,
+    GW_POOL_NAME_MAX = 32,  /* with its NUL; [A-Za-z0-9._-] */
+    GW_HOST_COUNT_MAX = 16, /* of one pool */
+    GW_HOST_MAX = 256,      /* a host name, with NUL */
+    GW_FIELD_MAX = 64,      /* a name that a hash or canary looks for, or the
+                               value that it must have, with NUL */
+    GW_DISCOVER_COUNT_MAX = 32,
+    GW_DNS_SERVER_COUNT_MAX = 4,
     GW_SOURCE_COUNT_MAX = 64,
     GW_TRUSTED_COUNT_MAX = 64,
     GW_ORIGIN_COUNT_MAX = 64,
@@ -34,6 +43,26 @@ enum gw_balance {
     GW_BALANCE_LEAST_SESSIONS,
     GW_BALANCE_ROUND_ROBIN,
     GW_BALANCE_RANDOM_TWO,
+    GW_BALANCE_HASH,
+};
+
+/* What GW_BALANCE_HASH takes of a handshake. */
+enum gw_hash_source {
+    GW_HASH_ADDRESS, /* the client's true address */
+    GW_HASH_HEADER,
+    GW_HASH_COOKIE,
+    GW_HASH_QUERY, /* a parameter of the query, as it is written */
+};
+
+struct gw_hash_key {
+    enum gw_hash_source source;
+    char name[GW_FIELD_MAX]; /* of the header (lower case), cookie, parameter */
+};
+
+enum gw_health_check {
+    GW_HEALTH_OFF,
+    GW_HEALTH_TCP,  /* a connection can be made */
+    GW_HEALTH_HTTP, /* and a GET is answered with a status from the range */
 };
 
 enum gw_recovery {
@@ -98,13 +127,84 @@ struct gw_listen_config {
 };
 
 struct gw_backend_config {
-    char id[GW_BACKEND_ID_MAX]; /* unique; the address text where none given */
+    char id[GW_BACKEND_ID_MAX]; /* unique; the address text where none given;
+                                   in all pools but the first behind the
+                                   pool's name and '/' */
     struct gw_address address;
-    uint32_t weight;    /* 1 to 256 */
-    bool is_tls;        /* https and wss towards it */
-    bool is_unverified; /* its certificate is not looked at */
-    char tls_name[256]; /* that its certificate must have, and the SNI; the
-                           host of its address by default */
+    uint32_t weight;       /* 1 to 256 */
+    uint32_t max_sessions; /* 0: the pool's */
+    uint8_t pool;          /* its index in gw_config.pools */
+    bool is_drained;       /* the configuration wants no handshakes there */
+    bool is_tls;           /* https and wss towards it */
+    bool is_unverified;    /* its certificate is not looked at */
+    char tls_name[256];    /* that its certificate must have, and the SNI; the
+                              host of its address by default */
+};
+
+/* A name whose addresses are backends, for as long as it has them. */
+struct gw_discover_config {
+    char name[GW_HOST_MAX]; /* to look up */
+    uint16_t port;          /* 0: SRV records say it */
+    bool is_srv;            /* the target's name is the backend's id, else its
+                               address */
+    struct gw_backend_config backend; /* pool, weight, TLS and limits of what
+                                         is found; no id, no address, and a
+                                         tls_name only where one is given */
+};
+
+/* Handshakes of a pool that another pool gets. */
+struct gw_canary {
+    char pool[GW_POOL_NAME_MAX]; /* "": there is none */
+    uint8_t index;               /* of that pool */
+    uint32_t percent;            /* of all handshakes, 0 to 100 */
+    char header[GW_FIELD_MAX];   /* and of those with this header, in lower
+                                    case; "": none */
+    char value[GW_FIELD_MAX];    /* which must have this value */
+};
+
+/* Backends of one kind, and which requests are theirs. What is not given for
+ * a pool is as in the first one, which the flags are about; but for hosts,
+ * prefix, backends, discover and canary. */
+struct gw_pool_config {
+    char name[GW_POOL_NAME_MAX]; /* "default" for the first */
+    bool is_removed; /* by a reload; it is there for its last sessions */
+    char hosts[GW_HOST_COUNT_MAX][GW_HOST_MAX]; /* in lower case, without
+                                  port; "*." before a host: all below it */
+    size_t host_count;                          /* 0: every host */
+    char prefix[GW_PATH_MAX]; /* of other requests than Engine.IO's that are
+                                 this pool's; "": none */
+    char paths[GW_PATH_COUNT_MAX][GW_PATH_MAX]; /* each starts with '/' */
+    size_t path_count;
+    enum gw_balance balance;
+    struct gw_hash_key hash_key;
+    uint32_t hash_ring_size; /* 1024, places at least; to 65536 */
+    uint32_t slow_start_ms;  /* 0: none */
+    uint32_t max_sessions;   /* of one backend; 0: no limit */
+    uint32_t queue_length;   /* handshakes that wait for a place, in each
+                                worker */
+    uint32_t queue_timeout_ms;
+    enum gw_health_check health_check;
+    char health_path[GW_PATH_MAX];
+    uint32_t health_status_min; /* 200 */
+    uint32_t health_status_max; /* 399 */
+    uint32_t health_interval_ms;
+    uint32_t health_timeout_ms;
+    uint32_t health_rise;      /* good checks in a row until it is up */
+    uint32_t health_fall;      /* bad ones until it is down */
+    uint32_t eject_failures;   /* in a row; 0: never */
+    uint32_t eject_time_ms;    /* the first time; then twice as long, and so on,
+                                  to ten times */
+    uint32_t max_ejected;      /* of the pool's backends, in percent */
+    uint32_t drain_rate;       /* sessions of a drained backend closed each
+                                  second, over all replicas; 0: none */
+    uint32_t drain_timeout_ms; /* after which all of them are; 0: never */
+    enum gw_recovery recovery;
+    enum gw_sid_conflict sid_conflict; /* the old owner cannot tell */
+    bool netty; /* the backends are netty-socketio servers: an empty 500 to a
+                   request with a sid means that it is unknown */
+    struct gw_canary canary;
+    uint16_t admits; /* a bit for each pool whose sessions this one's clients
+                        may have, since a reload changed what is whose */
 };
 
 struct gw_certificate_config {
@@ -119,14 +219,21 @@ struct gw_config {
     size_t listen_count;
     struct gw_backend_config backends[GW_BACKEND_COUNT_MAX];
     size_t backend_count;
-    char paths[GW_PATH_COUNT_MAX][GW_PATH_MAX]; /* each starts with '/' */
-    size_t path_count;
+    struct gw_pool_config pools[GW_POOL_COUNT_MAX];
+    size_t pool_count; /* at least 1 */
+    struct gw_discover_config discover[GW_DISCOVER_COUNT_MAX];
+    size_t discover_count;
+    uint32_t discover_interval_ms; /* 5000 */
+    struct gw_address dns_servers[GW_DNS_SERVER_COUNT_MAX];
+    size_t dns_server_count;                        /* 0: the system's */
     struct gw_address sources[GW_SOURCE_COUNT_MAX]; /* port 0: addresses to
                                                 connect to backends from */
     size_t source_count;
     struct gw_address admin;            /* addr_len 0: no operator listener */
     char admin_token_file[GW_FILE_MAX]; /* "": none */
     char admin_token[STORE_SECRET_MAX]; /* its content */
+    char admin_read_token_file[GW_FILE_MAX]; /* "": none */
+    char admin_read_token[STORE_SECRET_MAX];
     bool serve_health; /* /healthz and /readyz are answered on the listeners
                           for clients too */
 
@@ -156,8 +263,16 @@ struct gw_config {
     char store_prefix[32];         /* of all its keys, without the colon */
     char store_password_file[256]; /* "": none */
     char store_password[STORE_SECRET_MAX]; /* its content; "": the URL's */
-    uint32_t store_timeout_ms;             /* 250, for one operation */
-    enum gw_store_outage store_outage;     /* handshakes while it is away */
+    char store_ca[GW_FILE_MAX]; /* PEM, for TLS to it; "": the system's */
+    struct gw_certificate_config store_certificate; /* shown to it */
+    char store_tls_name[256]; /* SNI, and verified, in place of each node's
+                                 host; "": that */
+    bool store_verify;        /* its certificates are verified */
+    char sentinel_user[128];
+    char sentinel_password_file[256];         /* "": none */
+    char sentinel_password[STORE_SECRET_MAX]; /* its content */
+    uint32_t store_timeout_ms;                /* 250, for one operation */
+    enum gw_store_outage store_outage;        /* handshakes while it is away */
     uint32_t republish_rate;  /* 2000, sessions written again each second after
                                  the store has lost them; 1 to 1000000 */
     bool backend_agreement;   /* a backend gets handshakes only while every live
@@ -169,16 +284,14 @@ struct gw_config {
     uint32_t workers; /* 1 to 64 */
     char user[64];    /* name[:group] to run as once all is open; "": stay */
     bool seccomp;     /* give up system calls that sidgate never needs */
-    enum gw_balance balance;
-    enum gw_recovery recovery;
     uint32_t recovery_rate; /* 50, unknown sids looked up each second for one
                                client address, after a burst of ten times as
                                many; 0: no limit */
-    enum gw_sid_conflict sid_conflict; /* the old owner cannot tell */
-    bool netty; /* the backends are netty-socketio servers: an empty 500 to a
-                   request with a sid means that it is unknown */
     enum gw_log_level log_level;
     enum gw_log_format log_format;
+    char access_log[GW_FILE_MAX]; /* a file, "stdout", or "": none */
+    enum gw_log_format access_log_format;
+    uint32_t access_log_sample; /* one of so many requests */
 
     /* Limits of a message. */
     uint32_t max_request_line_bytes; /* 8192 */
@@ -219,6 +332,9 @@ struct gw_config {
     uint32_t shutdown_timeout_ms;  /* 30000, after which the rest is cut */
     uint32_t shutdown_rate;        /* websockets closed each second, 0: all at
                                       once; default 1000 */
+    uint32_t upgrade_timeout_ms;   /* 3600000, how long the old process of an
+                                      upgrade keeps what it could not hand
+                                      over */
 };
 
 #endif

@@ -4,6 +4,7 @@
 #include "gateway/accounts.h"
 #include "gateway/denied.h"
 #include "gateway/exchange.h"
+#include "gateway/move.h"
 #include "gateway/shared.h"
 
 #include <stdlib.h>
@@ -152,7 +153,7 @@ void gw_conn_reply(struct gw_conn *conn, struct gw_own_reply *reply)
     /* The next answer must not be taken for this one. */
     if (len == 0)
         conn->closes = true;
-    gw_count_add(&conn->worker->metrics.bytes_to_clients, len);
+    gw_report_reply(conn, reply, len);
     gw_stream_write(conn->stream, text, len);
 }
 
@@ -175,7 +176,7 @@ static void redirect(struct gw_conn *conn)
     struct gw_own_reply reply = {.status = 308,
                                  .closes = true,
                                  .is_head = head->is_head,
-                                 .https_port = conn->listen->https_port,
+                                 .https_port = conn->https_port,
                                  .host = head->host,
                                  .target = head->target};
     if (head->host.len == 0 || head->path.len == 0) {
@@ -204,7 +205,7 @@ static void take_head(struct gw_conn *conn, struct eio_span bytes,
         return;
     }
     gw_count(&worker->metrics.requests);
-    if (conn->listen->redirects) {
+    if (conn->redirects) {
         redirect(conn);
         return;
     }
@@ -287,6 +288,8 @@ static bool read_some(struct gw_conn *conn)
  * else a client that pipelines and does not read would fill our memory. */
 void gw_conn_find_request(struct gw_conn *conn)
 {
+    if (conn->worker->is_paused)
+        return; /* gw_conns_resume comes back to it */
     for (int i = 0; i < STEPS_PER_TURN; i++) {
         if ((conn->state != GW_CONN_IDLE && conn->state != GW_CONN_HEAD) ||
             gw_stream_unsent(conn->stream) > 0)
@@ -381,11 +384,13 @@ void gw_conn_read(struct gw_conn *conn, size_t limit)
 void gw_conn_next(struct gw_conn *conn)
 {
     conn->exchange = NULL;
-    if (conn->closes || conn->worker->phase != GW_PHASE_RUNNING) {
+    if (conn->closes || gw_conn_must_end(conn)) {
         gw_conn_enter(conn, GW_CONN_FLUSH);
         return;
     }
     gw_conn_enter(conn, GW_CONN_IDLE);
+    if (conn->worker->phase == GW_PHASE_HANDED && gw_conn_hand_over(conn))
+        return;
     /* What came during the exchange raises no new edge, a FIN neither. */
     if (conn->in != NULL || conn->stream->is_readable || conn->stream->is_eof)
         gw_stream_again(conn->stream);
@@ -427,6 +432,17 @@ void gw_conn_watch_reading(struct gw_conn *conn)
     set_timer(conn, conn->worker->config->body_timeout_ms);
 }
 
+bool gw_conns_use(struct gw_worker *worker, const struct gw_backend *backend)
+{
+    for (struct gw_link *at = worker->connections.next;
+         at != &worker->connections; at = at->next) {
+        const struct gw_conn *conn = GW_CONTAINER(at, struct gw_conn, link);
+        if (conn->exchange != NULL && conn->exchange->backend == backend)
+            return true;
+    }
+    return false;
+}
+
 void gw_conns_drain(struct gw_worker *worker)
 {
     struct gw_link *next;
@@ -452,7 +468,7 @@ void gw_conns_cut(struct gw_worker *worker)
         /* A held poll is told that its session ends, so that the client
          * comes back at once and not after its time-out. */
         if (conn->exchange != NULL &&
-            !gw_exchange_close_session(conn->exchange))
+            !gw_exchange_close_session(conn->exchange, GW_END_SHUTDOWN))
             gw_exchange_drop(conn->exchange, false);
         gw_conn_close(conn, false);
     }
@@ -461,9 +477,8 @@ void gw_conns_cut(struct gw_worker *worker)
 /* Its client may come again before it believes that it is over. */
 static bool kick(struct gw_conn *conn, const struct eio_sid *sid)
 {
-    gw_denied_add(conn->worker->server->denied, sid, conn->worker->now_ms,
-                  GW_KICKED_MS);
-    return gw_exchange_close_session(conn->exchange);
+    gw_affinity_deny(conn->worker, sid, conn->exchange->pool, GW_KICKED_MS);
+    return gw_exchange_close_session(conn->exchange, GW_END_KICKED);
 }
 
 size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named)

@@ -46,7 +46,10 @@ struct gw_conn {
     struct gw_scan scan;
     struct gw_timer timer; /* what it means depends on the state */
     enum gw_conn_state state;
-    const struct gw_listen_config *listen;
+    uint16_t https_port; /* of redirects */
+    bool is_tls;         /* what its listener says of it */
+    bool redirects;
+    bool is_moving;      /* to the new process of an upgrade */
     struct gw_peer peer; /* the other end, or what its PROXY header says */
     uint32_t requests;   /* so far, where their number is limited */
     uint32_t taken_mark; /* gw_stream_taken when the timer was started */
@@ -61,6 +64,13 @@ struct gw_conn {
 /* Takes over an accepted socket. */
 void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
                   const struct gw_listen_config *listen);
+
+/* One that an earlier process had, between two requests. NULL when memory is
+ * short; the stream is closed then. The caller enters its state. */
+struct gw_conn *gw_conn_resume(struct gw_worker *worker,
+                               struct gw_stream *stream,
+                               const struct gw_peer *peer,
+                               const struct gw_listen_config *listen);
 
 /* Reads what the client sent into conn->in, at most `limit` bytes there. */
 void gw_conn_read(struct gw_conn *conn, size_t limit);
@@ -86,6 +96,28 @@ void gw_conn_watch_reading(struct gw_conn *conn);
 
 /* Answers a held poll of this session with a close packet. How many. */
 size_t gw_conns_kick(struct gw_worker *worker, const struct eio_sid *named);
+
+/* Answers up to `max` held polls of this backend with a close packet; counts
+ * the others into *left unless that is NULL. How many it answered. */
+size_t gw_conns_close_backend(struct gw_worker *worker,
+                              const struct gw_backend *backend, size_t max,
+                              size_t *left);
+
+/* worker->is_paused is over: requests are looked for again. */
+void gw_conns_resume(struct gw_worker *worker);
+
+/* Whether a request is under way to this backend. */
+bool gw_conns_use(struct gw_worker *worker, const struct gw_backend *backend);
+
+/* Whether a response must say that the connection ends behind it: the process
+ * ends, or is not the gateway any more and cannot give this one away. */
+static inline bool gw_conn_must_end(const struct gw_conn *conn)
+{
+    enum gw_phase phase = conn->worker->phase;
+    return phase > GW_PHASE_HANDED ||
+           (phase == GW_PHASE_HANDED &&
+            (conn->is_tls || atomic_load(&conn->worker->server->has_no_heir)));
+}
 
 /* Shutdown: idle connections close, busy ones after their response. */
 void gw_conns_drain(struct gw_worker *worker);

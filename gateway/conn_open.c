@@ -22,7 +22,7 @@ static void admit(struct gw_conn *conn)
         conn->has_account = gw_accounts_open(accounts, &conn->peer);
         if (!conn->has_account) {
             gw_count(&worker->metrics.limited_address_connections);
-            if (!conn->listen->is_tls)
+            if (!conn->is_tls)
                 gw_conn_reply(conn, &reply);
             gw_stream_shutdown(conn->stream);
             gw_stream_read(conn->stream, worker->read_buffer,
@@ -31,7 +31,7 @@ static void admit(struct gw_conn *conn)
             return;
         }
     }
-    if (!conn->listen->is_tls) {
+    if (!conn->is_tls) {
         gw_conn_enter(conn, GW_CONN_IDLE);
         return;
     }
@@ -43,29 +43,58 @@ static void admit(struct gw_conn *conn)
     gw_conn_enter(conn, GW_CONN_TLS);
 }
 
+static struct gw_conn *conn_new(struct gw_worker *worker,
+                                struct gw_stream *stream,
+                                const struct gw_peer *peer,
+                                const struct gw_listen_config *listen)
+{
+    struct gw_conn *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL) {
+        atomic_fetch_sub_explicit(&worker->server->open_count, 1,
+                                  memory_order_relaxed);
+        gw_count(&worker->metrics.accept_errors);
+        gw_stream_close(&stream, true);
+        return NULL;
+    }
+    stream->on_event = gw_conn_on_event;
+    stream->owner = conn;
+    conn->worker = worker;
+    conn->stream = stream;
+    conn->peer = *peer;
+    conn->is_tls = listen->is_tls;
+    conn->redirects = listen->redirects;
+    conn->https_port = listen->https_port;
+    gw_link_init(&conn->link);
+    gw_link_add(&worker->connections, &conn->link);
+    gw_count(&worker->metrics.connections);
+    return conn;
+}
+
+struct gw_conn *gw_conn_resume(struct gw_worker *worker,
+                               struct gw_stream *stream,
+                               const struct gw_peer *peer,
+                               const struct gw_listen_config *listen)
+{
+    atomic_fetch_add_explicit(&worker->server->open_count, 1,
+                              memory_order_relaxed);
+    return conn_new(worker, stream, peer, listen);
+}
+
 void gw_conn_open(struct gw_worker *worker, int fd, const struct gw_peer *peer,
                   const struct gw_listen_config *listen)
 {
-    struct gw_conn *conn = calloc(1, sizeof(*conn));
     struct gw_stream *stream =
-        conn != NULL ? gw_stream_new(worker, fd, gw_conn_on_event, conn) : NULL;
+        gw_stream_new(worker, fd, gw_conn_on_event, NULL);
     if (stream == NULL) {
-        if (conn == NULL)
-            close(fd);
-        free(conn);
         atomic_fetch_sub_explicit(&worker->server->open_count, 1,
                                   memory_order_relaxed);
         gw_count(&worker->metrics.accept_errors);
         return;
     }
-    conn->worker = worker;
-    conn->stream = stream;
-    conn->peer = *peer;
-    conn->listen = listen;
+    struct gw_conn *conn = conn_new(worker, stream, peer, listen);
+    if (conn == NULL)
+        return;
     stream->is_writable = true;
-    gw_link_init(&conn->link);
-    gw_link_add(&worker->connections, &conn->link);
-    gw_count(&worker->metrics.connections);
     if (!listen->has_proxy) {
         admit(conn);
     } else if (gw_peer_is_trusted(worker->config, peer)) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What the shared store is told without anybody waiting for its answer. */
 #include "gateway/errand.h"
+#include "gateway/affinity.h"
+#include "gateway/session_end.h"
 #include "gateway/shared.h"
-#include "store/link.h"
 #include "store/memory.h"
 #include "store/redis.h"
 
@@ -21,7 +22,9 @@ struct errand {
     struct eio_sid sid;
     struct store_record record;
     int64_t life_ms;
-    bool is_own; /* to be removed from this gateway's record only */
+    uint8_t round; /* when it was put again */
+    bool is_own;   /* to be removed from this gateway's record only */
+    struct store_traffic traffic; /* of one that may have expired */
 };
 
 static struct store_key key_of(const struct errand *errand)
@@ -64,8 +67,7 @@ static void on_put(struct store_request *request, enum store_status status,
     (void)record;
     (void)life_ms;
     if (status == STORE_OK)
-        store_memory_mark(server->memory, key_of(errand),
-                          gw_shared_round(server->shared));
+        store_memory_mark(server->memory, key_of(errand), errand->round);
     else
         gw_shared_note_unwritten(server->shared);
     errand_free(errand);
@@ -77,7 +79,8 @@ static void put_again(struct errand *errand)
     struct gw_worker *worker = errand->worker;
     struct store_record known;
     int64_t life_ms;
-    gw_shared_note_loss(worker->server->shared, GW_LOSS_OF_ONE);
+    gw_shared_note_gone(worker->server->shared,
+                        store_redis_slot(worker->store, key_of(errand)));
     if (!store_memory_find(worker->server->memory, key_of(errand), &known,
                            &life_ms)) {
         /* It ended meanwhile; or the cache is full, and the next request with
@@ -87,6 +90,7 @@ static void put_again(struct errand *errand)
     }
     errand->record = known;
     errand->record.is_copy = gw_shared_is_copy(worker->server, &known);
+    errand->round = gw_shared_round(worker->server->shared);
     errand->request.done = on_put;
     store_put(worker->store, &errand->request, key_of(errand), &errand->record,
               NULL, errand->life_ms);
@@ -104,8 +108,8 @@ static void on_touched(struct store_request *request, enum store_status status,
         return;
     }
     if (status == STORE_CONFLICT) {
-        store_memory_drop(server->memory, key_of(errand),
-                          errand->record.backend);
+        gw_affinity_lose(errand->worker, key_of(errand),
+                         errand->record.backend);
     } else if (status != STORE_OK) {
         gw_count(&errand->worker->metrics.store_errors);
         store_memory_mark(server->memory, key_of(errand), 0);
@@ -185,12 +189,39 @@ void gw_errand_evict(struct gw_worker *worker, const struct eio_sid *sid)
         store_get(worker->store, &errand->request, key_of(errand));
 }
 
+/* Another replica may have it by now; or it has ended there, and that one has
+ * told of it: this is not known here. */
+static void on_expired(struct store_request *request, enum store_status status,
+                       const struct store_record *record, int64_t life_ms)
+{
+    struct errand *errand = errand_of(request);
+    (void)record;
+    (void)life_ms;
+    if (status != STORE_OK)
+        gw_session_ended(errand->worker->server, key_of(errand),
+                         &errand->record, &errand->traffic, GW_END_EXPIRED);
+    errand_free(errand);
+}
+
+void gw_errand_ask_expired(struct gw_worker *worker,
+                           const struct store_memory_item *item)
+{
+    struct eio_sid sid = {.len = (uint16_t)item->key_len};
+    memcpy(sid.bytes, item->key, item->key_len);
+    struct errand *errand = errand_new(worker, &sid, on_expired);
+    if (errand == NULL)
+        return;
+    errand->record = item->record;
+    errand->traffic = item->traffic;
+    store_get(worker->store, &errand->request, key_of(errand));
+}
+
 void gw_errands_step(struct gw_worker *worker)
 {
     struct store_record record;
     int64_t life_ms;
     if (worker->late_count == 0 ||
-        !store_link_is_up(store_redis_link(worker->store)))
+        !store_client_is_up(store_redis_client(worker->store)))
         return;
     for (int i = 0; i < LATE_PER_STEP && worker->late_count > 0; i++) {
         struct errand *errand =

@@ -24,6 +24,11 @@ void gw_errand_remove(struct gw_worker *worker, const struct eio_sid *sid,
 /* Removes it whichever backend it is bound to. */
 void gw_errand_evict(struct gw_worker *worker, const struct eio_sid *sid);
 
+/* Has a session told to have expired, unless the store still has it. */
+struct store_memory_item;
+void gw_errand_ask_expired(struct gw_worker *worker,
+                           const struct store_memory_item *item);
+
 /* Tells again what could not be told; call it a few times a second. */
 void gw_errands_step(struct gw_worker *worker);
 

@@ -2,11 +2,13 @@
 /* One request and its response: its beginning, its body, its end. */
 #include "gateway/exchange.h"
 #include "gateway/accounts.h"
+#include "gateway/balance.h"
 #include "gateway/forwarded.h"
 #include "gateway/hint.h"
 #include "gateway/learn.h"
 #include "gateway/log.h"
 #include "gateway/origin.h"
+#include "gateway/pool.h"
 
 #include <stdlib.h>
 
@@ -32,12 +34,12 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
     if (exchange->state == GW_EXCHANGE_DONE)
         return;
     gw_exchange_enter(exchange, GW_EXCHANGE_DONE);
+    gw_report_end(exchange);
+    gw_exchange_end_upgrade(exchange, is_reset);
     gw_affinity_cancel(&exchange->lookup);
     gw_learn_free(&exchange->learn);
     gw_upstream_close(&exchange->up, is_reset);
-    if (exchange->is_counted)
-        atomic_fetch_sub_explicit(&exchange->backend->handshakes, 1,
-                                  memory_order_relaxed);
+    gw_exchange_leave_backend(exchange);
     gw_buf_free(&exchange->request);
     gw_buf_free(&exchange->body);
     worker->kept_bytes -= exchange->kept;
@@ -56,6 +58,7 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset)
 void gw_exchange_abort(struct gw_exchange *exchange)
 {
     gw_count(&exchange->worker->metrics.client_aborts);
+    exchange->report.is_aborted = true;
     gw_exchange_drop(exchange, true);
 }
 
@@ -73,16 +76,19 @@ void gw_exchange_reply(struct gw_exchange *exchange, struct gw_own_reply *reply)
     }
     /* A held response is thrown away: this takes its place. Nothing else can
      * be in the buffer, since a request starts only when it is empty. */
-    if (conn->stream->is_corked)
+    if (conn->stream->is_corked) {
         gw_stream_discard(conn->stream);
+        gw_report_again(exchange);
+    }
     if (!exchange->decoder.is_done || exchange->is_websocket ||
-        conn->worker->phase != GW_PHASE_RUNNING)
+        gw_conn_must_end(conn))
         conn->closes = true;
     reply->closes = conn->closes;
     reply->keeps_alive_1_0 = exchange->keeps_alive_1_0;
     reply->is_head = exchange->is_head;
     reply->is_upgrade = exchange->is_websocket;
     reply->origin = gw_exchange_place(exchange, exchange->places.origin);
+    gw_report_status(exchange, reply->status, true);
     gw_conn_reply(conn, reply);
     gw_exchange_drop(exchange, false);
     gw_conn_next(conn);
@@ -139,7 +145,7 @@ static enum eio_framing framing_of(const struct eio_query *query)
     return query->eio == 3 ? EIO_FRAMING_V3_STRING : EIO_FRAMING_V4;
 }
 
-bool gw_exchange_close_session(struct gw_exchange *exchange)
+bool gw_exchange_close_session(struct gw_exchange *exchange, enum gw_end cause)
 {
     char payload[EIO_CLOSE_PAYLOAD_MAX];
     if (exchange->state != GW_EXCHANGE_HEAD || !exchange->is_get ||
@@ -150,8 +156,9 @@ bool gw_exchange_close_session(struct gw_exchange *exchange)
         .is_close_packet = true,
         .body = {payload, eio_close_payload(framing_of(&exchange->query),
                                             exchange->query.jsonp, payload)}};
+    gw_report_settle(exchange);
     gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                       exchange->backend, false);
+                       exchange->backend, false, cause);
     gw_exchange_reply(exchange, &reply);
     return true;
 }
@@ -210,6 +217,31 @@ static void count_request(struct gw_conn *conn)
     conn->closes = true;
 }
 
+static void note_handshake(struct gw_exchange *exchange,
+                           const struct gw_head *head)
+{
+    struct gw_worker *worker = exchange->worker;
+    if (gw_exchange_pool(exchange)->netty)
+        gw_hint_find(head, &exchange->query.sid);
+    exchange->target = gw_pool_target(worker->config, exchange->pool, head,
+                                      gw_worker_random(worker));
+}
+
+/* By what its client is known, which is known only now. */
+static void note_hash(struct gw_exchange *exchange, const struct gw_head *head)
+{
+    const struct gw_pool_config *target =
+        &exchange->worker->config->pools[exchange->target];
+    const struct gw_pool_config *own = gw_exchange_pool(exchange);
+    if (exchange->route != GW_ROUTE_HANDSHAKE)
+        return;
+    if (own->balance == GW_BALANCE_HASH)
+        exchange->own_hash = gw_balance_hash(own, head, &exchange->peer);
+    exchange->hash = exchange->own_hash;
+    if (target != own && target->balance == GW_BALANCE_HASH)
+        exchange->hash = gw_balance_hash(target, head, &exchange->peer);
+}
+
 /* What is needed of the head later on; it is gone afterwards. */
 static void note_head(struct gw_exchange *exchange, const struct gw_head *head)
 {
@@ -229,9 +261,9 @@ static void note_head(struct gw_exchange *exchange, const struct gw_head *head)
     count_request(exchange->conn);
     if (head->is_websocket)
         gw_ws_accept(head->ws_key, exchange->ws_accept);
-    if (exchange->worker->config->netty &&
-        exchange->route == GW_ROUTE_HANDSHAKE)
-        gw_hint_find(head, &exchange->query.sid);
+    exchange->target = exchange->pool;
+    if (exchange->route == GW_ROUTE_HANDSHAKE)
+        note_handshake(exchange, head);
 }
 
 static bool write_request(struct gw_exchange *exchange,
@@ -241,14 +273,18 @@ static bool write_request(struct gw_exchange *exchange,
     struct gw_conn *conn = exchange->conn;
     struct gw_client client;
     if (conn->is_nameless)
-        client = (struct gw_client){.peer = conn->peer,
-                                    .is_tls = conn->listen->is_tls};
+        client = (struct gw_client){.peer = conn->peer, .is_tls = conn->is_tls};
     else
-        gw_forwarded_client(head, worker->config, &conn->peer,
-                            conn->listen->is_tls, &client);
+        gw_forwarded_client(head, worker->config, &conn->peer, conn->is_tls,
+                            &client);
     exchange->peer = client.peer;
+    note_hash(exchange, head);
+    const struct gw_request_form form = {
+        .wants_identity = exchange->route == GW_ROUTE_HANDSHAKE,
+        .request_id = gw_report_request_id(exchange),
+    };
     size_t len = gw_request_write(
-        head, &client, exchange->route == GW_ROUTE_HANDSHAKE, &exchange->places,
+        head, &client, &form, &exchange->places,
         (struct eio_span){worker->scratch, sizeof(worker->scratch) -
                                                GW_CLOSE_MAX - GW_FRAMING_MAX});
     return len > 0 &&
@@ -268,7 +304,7 @@ static bool may_page(const struct gw_exchange *exchange,
                      const struct gw_head *head)
 {
     const struct gw_config *config = exchange->worker->config;
-    if (config->origin_count == 0 || !gw_route_is_eio(config, head->path))
+    if (config->origin_count == 0 || !gw_pool_is_eio(config, head->path))
         return true;
     if (head->origin_count > 1 || !gw_origin_may(config, head->origin))
         return false;
@@ -281,7 +317,7 @@ static bool is_admitted(struct gw_exchange *exchange,
                         const struct gw_head *head)
 {
     struct gw_worker *worker = exchange->worker;
-    uint64_t max = worker->config->max_body_bytes;
+    uint64_t max = exchange->body_max;
     if (max != 0 && head->content_length > 0 &&
         (uint64_t)head->content_length > max) {
         gw_exchange_fail(exchange, 413);
@@ -320,9 +356,13 @@ void gw_exchange_begin(struct gw_conn *conn)
     }
     exchange->worker = worker;
     exchange->conn = conn;
+    exchange->body_max = worker->config->max_body_bytes;
     conn->exchange = exchange;
-    exchange->route = gw_route_of(worker->config, head, &exchange->query);
+    exchange->route =
+        gw_route_of(worker->config, head, &exchange->query, &exchange->pool);
+    gw_link_init(&exchange->queued);
     note_head(exchange, head);
+    gw_report_begin(exchange, head);
     gw_exchange_start_body(exchange);
     if (!write_request(exchange, head)) {
         gw_count(&worker->metrics.limited_head);

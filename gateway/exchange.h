@@ -4,6 +4,7 @@
  *
  *   BODY      a request body of up to 64 KiB is read whole first
  *   ROUTE     the sid's owner is being looked up
+ *   QUEUED    all backends have as many sessions as they may
  *   CONNECT   a backend connection is being opened
  *   HEAD      the request is being sent; the response head is awaited
  *   RELAY     the response flows
@@ -20,12 +21,14 @@
 #include "gateway/affinity.h"
 #include "gateway/body.h"
 #include "gateway/conn.h"
+#include "gateway/exchange_report.h"
 #include "gateway/route.h"
 #include "gateway/upstream.h"
 
 enum gw_exchange_state {
     GW_EXCHANGE_BODY,
     GW_EXCHANGE_ROUTE,
+    GW_EXCHANGE_QUEUED,
     GW_EXCHANGE_CONNECT,
     GW_EXCHANGE_HEAD,
     GW_EXCHANGE_RELAY,
@@ -37,10 +40,18 @@ enum {
     GW_BODY_WHOLE_MAX = 65536, /* request bodies up to this are read whole */
     GW_EARLY_MAX = 65536,      /* bytes read ahead of their turn */
     GW_HELD_MAX = 32768,       /* of a response that waits to be learnt from */
+    GW_QUEUE_MS = 20,          /* from one look for a free place to the next */
     GW_CLOSE_MAX = 32,         /* for "Connection: close" towards a backend */
 };
 
 struct gw_learn;
+
+/* A polling session's way to websocket. */
+enum gw_upgrade_try {
+    GW_UPGRADE_NONE,
+    GW_UPGRADE_TRIED,    /* the session's backend is known */
+    GW_UPGRADE_ANSWERED, /* by something else than the right 101 */
+};
 
 struct gw_exchange {
     struct gw_grave grave;
@@ -58,9 +69,19 @@ struct gw_exchange {
     struct gw_body decoder;
     struct gw_framing framing; /* towards the backend */
     uint64_t body_bytes;
-    uint64_t body_mark;  /* body_bytes when the watch on it began */
+    uint64_t body_max;   /* when the request began; 0: no limit */
+    uint64_t body_mark;  /* body_bytes when the watch on it began, */
+    uint64_t body_least; /* and how many more there must be at its end */
     struct gw_peer peer; /* the client's true address */
-    uint32_t kept; /* of them, to send them again; in worker->kept_bytes */
+    uint32_t kept;     /* of them, to send them again; in worker->kept_bytes */
+    uint64_t hash;     /* of a handshake: what it is placed by, */
+    uint64_t own_hash; /* and if it does not go to the canary */
+    struct gw_link queued; /* in worker->queued, while all backends are full */
+    int64_t queued_ms;     /* since when */
+    uint8_t pool;          /* that the request is for */
+    uint8_t target;        /* whose backend a handshake is given */
+    struct gw_report report;
+    uint8_t upgrade; /* enum gw_upgrade_try */
     uint8_t minor;
     bool is_get;
     bool is_head;
@@ -76,7 +97,8 @@ struct gw_exchange {
     bool has_account;       /* a websocket through a proxy: counted for its
                                address until the tunnel takes that over */
     struct eio_query query; /* of a handshake: the sid that its client comes
-                               back with, until it has a backend */
+                               back with, until it has a backend; its own once
+                               it is bound */
     char ws_accept[29];     /* what a right 101 must say */
 
     /* routing */
@@ -100,10 +122,16 @@ struct gw_exchange {
     bool is_denial;
     bool is_binding; /* the store has been told and has not answered */
     bool is_doubted; /* a cached owner denies: held until the store says more */
-    bool was_rerouted; /* once is enough */
+    bool was_rerouted; /* the store is asked once */
     int bind_result;   /* of a binding that ended at once */
     unsigned interims; /* 1xx heads seen */
 };
+
+static inline const struct gw_pool_config *
+gw_exchange_pool(const struct gw_exchange *exchange)
+{
+    return &exchange->worker->config->pools[exchange->pool];
+}
 
 /* Begins with the head in worker->head; the bytes behind it are in conn->in
  * (or still in the socket). The head's bytes need live only until this
@@ -119,7 +147,7 @@ void gw_exchange_abort(struct gw_exchange *exchange);
 /* Ends a session on polling: a held poll is answered with a close packet in
  * the session's own framing, its request to the backend is ended and the sid
  * unbound. False, and nothing done, when this is not a held poll. */
-bool gw_exchange_close_session(struct gw_exchange *exchange);
+bool gw_exchange_close_session(struct gw_exchange *exchange, enum gw_end cause);
 
 /* No progress on the client's side for as long as allowed. */
 void gw_exchange_client_timeout(struct gw_exchange *exchange);
@@ -148,7 +176,7 @@ void gw_exchange_drop(struct gw_exchange *exchange, bool is_reset);
 
 /* exchange_body.c. As exchange->framing says. */
 void gw_exchange_start_body(struct gw_exchange *exchange);
-void gw_exchange_say_continue(const struct gw_exchange *exchange);
+void gw_exchange_say_continue(struct gw_exchange *exchange);
 /* Reads the body until the request can be routed. */
 void gw_exchange_collect(struct gw_exchange *exchange);
 /* Streams one beyond GW_BODY_WHOLE_MAX to the backend. */
@@ -167,6 +195,14 @@ bool gw_exchange_may_repeat(const struct gw_exchange *exchange);
 /* Sends exchange->body, in its framing, behind `head` (may be empty). */
 void gw_exchange_write_body(struct gw_exchange *exchange, struct eio_span head);
 void gw_exchange_pass_fin(struct gw_exchange *exchange);
+
+/* exchange_choose.c: a backend for what is not a session's request. */
+void gw_exchange_choose(struct gw_exchange *exchange);
+void gw_exchange_take_backend(struct gw_exchange *exchange,
+                              struct gw_backend *backend);
+void gw_exchange_leave_backend(struct gw_exchange *exchange);
+/* worker->queue_timer, while anybody waits for a place. */
+void gw_exchange_on_queue(struct gw_timer *timer);
 
 /* exchange_response.c: from the backend's bytes to the client's. */
 void gw_exchange_on_backend(struct gw_upstream *up, void *arg);
@@ -187,6 +223,11 @@ bool gw_exchange_may_reroute(const struct gw_exchange *exchange);
 /* Asks it, and goes there; else does what is to be done with the answer of the
  * old owner that is held, or with its death. */
 void gw_exchange_reroute(struct gw_exchange *exchange);
+
+/* exchange_upgrade.c: counts an upgrade whose owner is known, and its end
+ * without a tunnel (nothing if there was none, or a tunnel has it). */
+void gw_exchange_try_upgrade(struct gw_exchange *exchange);
+void gw_exchange_end_upgrade(struct gw_exchange *exchange, bool is_abort);
 
 /* What a lookup of its sid is about. */
 struct gw_lookup_about gw_exchange_about(const struct gw_exchange *exchange);

@@ -16,29 +16,36 @@ void gw_exchange_start_body(struct gw_exchange *exchange)
 }
 
 /* A client that waits for leave to send its body is given it. */
-void gw_exchange_say_continue(const struct gw_exchange *exchange)
+void gw_exchange_say_continue(struct gw_exchange *exchange)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct gw_conn *conn = exchange->conn;
-    if (!exchange->decoder.is_done && gw_buf_len(conn->in) == 0)
-        gw_stream_write(conn->stream, go_on, sizeof(go_on) - 1);
+    if (exchange->decoder.is_done || gw_buf_len(conn->in) > 0)
+        return;
+    exchange->report.out_bytes += sizeof(go_on) - 1;
+    gw_stream_write(conn->stream, go_on, sizeof(go_on) - 1);
+}
+
+static void begin_watch(struct gw_exchange *exchange)
+{
+    const struct gw_config *config = exchange->worker->config;
+    exchange->body_mark = exchange->body_bytes;
+    exchange->body_least =
+        (uint64_t)config->min_body_rate * config->body_timeout_ms / 1000;
+    gw_conn_watch_reading(exchange->conn);
 }
 
 /* The time of the watch on a request's body is over. */
 void gw_exchange_on_slow_body(struct gw_exchange *exchange)
 {
-    const struct gw_config *config = exchange->worker->config;
     struct gw_metrics *metrics = &exchange->worker->metrics;
     uint64_t came = exchange->body_bytes - exchange->body_mark;
-    uint64_t least =
-        (uint64_t)config->min_body_rate * config->body_timeout_ms / 1000;
     /* It is the backend that takes no more, or is yet to be found. */
     bool is_waiting = exchange->state != GW_EXCHANGE_BODY &&
                       (exchange->up == NULL || !exchange->up->is_connected ||
                        gw_stream_unsent(exchange->up->stream) > 0);
-    if (is_waiting || (came > 0 && came >= least)) {
-        exchange->body_mark = exchange->body_bytes;
-        gw_conn_watch_reading(exchange->conn);
+    if (is_waiting || (came > 0 && came >= exchange->body_least)) {
+        begin_watch(exchange);
         return;
     }
     gw_count(came > 0 ? &metrics->limited_body_rate
@@ -57,8 +64,7 @@ static void watch_body(struct gw_exchange *exchange)
     if (conn->worker->config->min_body_rate > 0 &&
         gw_timer_is_running(&conn->timer))
         return;
-    exchange->body_mark = exchange->body_bytes;
-    gw_conn_watch_reading(conn);
+    begin_watch(exchange);
 }
 
 /* Decodes what is in conn->in. False: the exchange has ended. */
@@ -77,7 +83,7 @@ static bool decode(struct gw_exchange *exchange)
         return false;
     }
     exchange->body_bytes += (uint64_t)n;
-    uint64_t max = exchange->worker->config->max_body_bytes;
+    uint64_t max = exchange->body_max;
     if (max != 0 && exchange->body_bytes > max) {
         conn->closes = true; /* the body is still in conn->in */
         gw_exchange_fail(exchange, 413);
@@ -91,6 +97,7 @@ static bool decode(struct gw_exchange *exchange)
         gw_exchange_fail(exchange, 503);
         return false;
     }
+    exchange->report.in_bytes += consumed;
     gw_buf_take(&conn->in, consumed);
     return true;
 }
@@ -121,6 +128,7 @@ void gw_exchange_on_cut_request(struct gw_exchange *exchange)
 {
     struct gw_conn *conn = exchange->conn;
     gw_count(&exchange->worker->metrics.client_aborts);
+    exchange->report.is_aborted = true;
     conn->closes = true;
     gw_exchange_drop(exchange, false);
     gw_conn_cut(conn, false);

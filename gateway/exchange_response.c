@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From the backend's bytes to the client's. */
+#include "gateway/eject.h"
 #include "gateway/exchange.h"
 #include "gateway/learn.h"
 #include "gateway/log.h"
@@ -55,6 +56,15 @@ static void complete(struct gw_exchange *exchange)
     gw_exchange_finish(exchange);
 }
 
+/* The client can act on its answer then: its next request may end the session,
+ * through another worker. */
+static void before_last_write(struct gw_exchange *exchange)
+{
+    gw_exchange_end_session(exchange);
+    if (!exchange->is_doubted)
+        gw_report_settle(exchange);
+}
+
 /* Passes on `head_len` bytes of head (in the scratch) and a piece of body. */
 static void write_out(struct gw_exchange *exchange, size_t head_len,
                       struct eio_span piece)
@@ -90,6 +100,9 @@ static void write_out(struct gw_exchange *exchange, size_t head_len,
     for (int i = 0; i < count; i++)
         total += out[i].iov_len;
     gw_count_add(&worker->metrics.bytes_to_clients, total);
+    exchange->report.out_bytes += total;
+    if (exchange->response.is_done)
+        before_last_write(exchange);
     gw_stream_writev(exchange->conn->stream, out, count);
 }
 
@@ -114,9 +127,6 @@ static bool take_body(struct gw_exchange *exchange, size_t head_len,
         return false;
     }
     gw_exchange_enter(exchange, GW_EXCHANGE_RELAY);
-    /* Before the client can act on the answer. */
-    if (exchange->response.is_done)
-        gw_exchange_end_session(exchange);
     write_out(exchange, head_len, piece);
     if (!exchange->response.is_done)
         return true;
@@ -151,7 +161,7 @@ static void frame_response(struct gw_exchange *exchange,
             conn->closes = true;
     }
     exchange->out_is_chunked = form->framing.is_chunked;
-    if (exchange->is_websocket || conn->worker->phase != GW_PHASE_RUNNING)
+    if (exchange->is_websocket || gw_conn_must_end(conn))
         conn->closes = true;
     form->closes = conn->closes;
     form->keeps_alive_1_0 = exchange->keeps_alive_1_0 && !conn->closes;
@@ -167,11 +177,17 @@ static size_t begin_response(struct gw_exchange *exchange,
     enum gw_body_kind kind = body_kind(exchange, head);
     gw_body_init(&exchange->response, kind, (uint64_t)head->content_length);
     exchange->status = head->status;
+    gw_report_status(exchange, head->status, false);
+    if (exchange->upgrade != GW_UPGRADE_NONE)
+        exchange->upgrade = GW_UPGRADE_ANSWERED;
     exchange->keep_alive_s = head->keep_alive_s;
     exchange->is_reusable =
         kind != GW_BODY_UNTIL_EOF && !exchange->has_client_fin &&
         (head->minor > 0 ? !head->says_close : head->says_keep_alive);
     exchange->is_retiring = head->says_close && kind != GW_BODY_UNTIL_EOF;
+    if (exchange->route == GW_ROUTE_HANDSHAKE)
+        gw_eject_note_status(worker, exchange->backend, head->status,
+                             &exchange->peer);
     bool is_plain = head->content_encoding.len == 0;
     exchange->is_denial =
         is_plain && (head->status == 400 || head->status == 500);
@@ -197,9 +213,13 @@ static void switch_protocols(struct gw_exchange *exchange,
     if (!exchange->is_websocket || !head->upgrades_websocket ||
         head->ws_accept.len != 28 ||
         memcmp(head->ws_accept.ptr, exchange->ws_accept, 28) != 0) {
+        if (exchange->upgrade != GW_UPGRADE_NONE)
+            exchange->upgrade = GW_UPGRADE_ANSWERED;
         bad_response(exchange, "wrong 101");
         return;
     }
+    if (exchange->route == GW_ROUTE_HANDSHAKE)
+        gw_eject_note_status(worker, exchange->backend, 101, &exchange->peer);
     size_t len = gw_response_write(
         head, &form,
         (struct eio_span){worker->scratch, sizeof(worker->scratch)});
@@ -209,6 +229,8 @@ static void switch_protocols(struct gw_exchange *exchange,
     }
     gw_stream_write(conn->stream, worker->scratch, len);
     gw_count_add(&worker->metrics.bytes_to_clients, len);
+    gw_report_status(exchange, 101, false);
+    exchange->report.out_bytes += len;
     struct gw_tunnel_about about = {
         .backend = exchange->backend,
         .session = exchange->session,
@@ -226,6 +248,7 @@ static void switch_protocols(struct gw_exchange *exchange,
     exchange->up->in = NULL;
     about.backend_stream = gw_upstream_detach(&exchange->up);
     /* The tunnel's from here on. */
+    exchange->upgrade = GW_UPGRADE_NONE;
     exchange->has_account = false;
     conn->has_account = false;
     gw_exchange_drop(exchange, false);
@@ -245,6 +268,7 @@ static void relay_interim(struct gw_exchange *exchange,
     size_t len = gw_response_write(
         head, &form,
         (struct eio_span){worker->scratch, sizeof(worker->scratch)});
+    exchange->report.out_bytes += len;
     gw_stream_write(exchange->conn->stream, worker->scratch, len);
 }
 
@@ -348,6 +372,7 @@ static void on_backend_end(struct gw_exchange *exchange, bool is_eof)
     if (exchange->has_client_fin) {
         /* The client left and the backend took note: nobody to answer. */
         gw_count(&exchange->worker->metrics.client_aborts);
+        exchange->report.is_aborted = true;
         gw_exchange_drop(exchange, false);
         gw_conn_next(conn);
         return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request to its backend: the route, the connection, the sending. */
 #include "gateway/accounts.h"
+#include "gateway/eject.h"
 #include "gateway/exchange.h"
 #include "gateway/log.h"
 
@@ -33,6 +34,7 @@ static void on_found(struct gw_lookup *lookup, enum gw_affinity result)
     case GW_AFFINITY_FOUND:
         exchange->session = lookup->session;
         exchange->backend = lookup->session.backend;
+        gw_exchange_try_upgrade(exchange);
         if (!exchange->is_websocket)
             gw_affinity_touch(worker, &exchange->query.sid, &exchange->session,
                               STORE_TRANSPORT_POLLING);
@@ -45,6 +47,8 @@ static void on_found(struct gw_lookup *lookup, enum gw_affinity result)
             gw_exchange_route(exchange);
             return;
         }
+        if (exchange->is_websocket)
+            gw_count(&worker->metrics.upgrades_unknown);
         gw_exchange_fail_eio(exchange, EIO_ERROR_UNKNOWN_SID);
         return;
     case GW_AFFINITY_UNAVAILABLE:
@@ -53,43 +57,14 @@ static void on_found(struct gw_lookup *lookup, enum gw_affinity result)
     }
 }
 
-static void take_backend(struct gw_exchange *exchange,
-                         struct gw_backend *backend)
-{
-    if (exchange->is_counted) {
-        atomic_fetch_sub_explicit(&exchange->backend->handshakes, 1,
-                                  memory_order_relaxed);
-        exchange->is_counted = false;
-    }
-    exchange->backend = backend;
-    if (backend == NULL) {
-        gw_log(GW_LOG_WARNING, "no_backend", "tried", "all");
-        gw_exchange_fail(exchange, 503);
-        return;
-    }
-    gw_backend_set_add(&exchange->tried, backend->index);
-    if (exchange->route == GW_ROUTE_HANDSHAKE) {
-        atomic_fetch_add_explicit(&backend->handshakes, 1,
-                                  memory_order_relaxed);
-        exchange->is_counted = true;
-    }
-    gw_exchange_connect(exchange);
-}
-
-static void choose(struct gw_exchange *exchange)
-{
-    take_backend(exchange,
-                 gw_backend_choose(exchange->worker, &exchange->tried));
-}
-
 static void on_hinted(struct gw_lookup *lookup, enum gw_affinity result)
 {
     struct gw_exchange *exchange = lookup->arg;
     exchange->query.sid.len = 0;
     if (result == GW_AFFINITY_FOUND)
-        take_backend(exchange, lookup->session.backend);
+        gw_exchange_take_backend(exchange, lookup->session.backend);
     else
-        choose(exchange);
+        gw_exchange_choose(exchange);
 }
 
 struct gw_lookup_about gw_exchange_about(const struct gw_exchange *exchange)
@@ -99,6 +74,7 @@ struct gw_lookup_about gw_exchange_about(const struct gw_exchange *exchange)
         .path = gw_exchange_place(exchange, exchange->places.path),
         .host = gw_exchange_place(exchange, exchange->places.host),
         .peer = &exchange->peer,
+        .pool = exchange->pool,
     };
 }
 
@@ -150,8 +126,11 @@ void gw_exchange_route(struct gw_exchange *exchange)
     case GW_ROUTE_BAD_SID:
         gw_exchange_fail_eio(exchange, EIO_ERROR_BAD_REQUEST);
         return;
+    case GW_ROUTE_NOWHERE:
+        gw_exchange_fail(exchange, 404);
+        return;
     case GW_ROUTE_PLAIN:
-        choose(exchange);
+        gw_exchange_choose(exchange);
         return;
     case GW_ROUTE_HANDSHAKE:
         /* A session that could not be bound is not even begun. */
@@ -165,7 +144,7 @@ void gw_exchange_route(struct gw_exchange *exchange)
         if (exchange->query.sid.len > 0)
             find(exchange, on_hinted, false);
         else
-            choose(exchange);
+            gw_exchange_choose(exchange);
         return;
     case GW_ROUTE_SESSION:
         find(exchange, on_found, !exchange->is_options);
@@ -193,8 +172,12 @@ static void on_connected(struct gw_upstream *up, void *arg)
  * nothing of it, and the client should connect anew at once. */
 static void owner_is_dead(struct gw_exchange *exchange)
 {
-    gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                       exchange->backend, false);
+    if (gw_backend_former(exchange->worker->server->backends,
+                          exchange->backend) == NULL) {
+        gw_report_settle(exchange);
+        gw_affinity_unbind(exchange->worker, &exchange->query.sid,
+                           exchange->backend, false, GW_END_UNREACHABLE);
+    }
     if (gw_exchange_may_reroute(exchange))
         gw_exchange_reroute(exchange);
     else
@@ -243,8 +226,10 @@ static void on_connect_failed(struct gw_upstream *up, void *arg,
         gw_exchange_fail(exchange, 503);
         return;
     }
+    if (exchange->route == GW_ROUTE_HANDSHAKE)
+        gw_eject_note_connect(exchange->worker, exchange->backend);
     if (exchange->route != GW_ROUTE_SESSION)
-        choose(exchange);
+        gw_exchange_choose(exchange);
     else if (why == GW_CONNECT_REFUSED)
         owner_refused(exchange);
     else

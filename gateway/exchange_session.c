@@ -2,10 +2,18 @@
 /* What a response means for its session: the sid is learnt from a handshake's
  * answer before the client sees it; a session's end is recognised. */
 #include "eio/error.h"
+#include "gateway/accounts.h"
 #include "gateway/exchange.h"
 #include "gateway/learn.h"
 
 enum { DENIAL_MAX = 512 };
+
+/* The server that had the id of this one's before. */
+static struct gw_backend *former_owner(const struct gw_exchange *exchange)
+{
+    return gw_backend_former(exchange->worker->server->backends,
+                             exchange->backend);
+}
 
 void gw_exchange_end_session(struct gw_exchange *exchange)
 {
@@ -17,21 +25,30 @@ void gw_exchange_end_session(struct gw_exchange *exchange)
         denial.ptr = gw_buf_ptr(exchange->denial);
     bool is_denied = exchange->is_denial &&
                      eio_is_unknown_sid(exchange->status, denial,
-                                        exchange->worker->config->netty);
+                                        gw_exchange_pool(exchange)->netty);
     if (is_denied)
         gw_count(&exchange->worker->backend_metrics[exchange->backend->index]
                       .b_unknown_sid);
     exchange->is_doubted = is_denied && exchange->conn->stream->is_corked &&
                            gw_exchange_may_reroute(exchange);
-    if (is_denied || (exchange->scan.found && exchange->status == 200))
-        gw_affinity_unbind(exchange->worker, &exchange->query.sid,
-                           exchange->backend, false);
+    if (exchange->is_doubted && former_owner(exchange) != NULL)
+        return;
+    if (!is_denied && !(exchange->scan.found && exchange->status == 200))
+        return;
+    gw_report_settle(exchange);
+    gw_affinity_unbind(exchange->worker, &exchange->query.sid,
+                       exchange->backend, false,
+                       is_denied           ? GW_END_DENIED
+                       : exchange->is_post ? GW_END_CLIENT
+                                           : GW_END_BACKEND);
 }
 
 static void release_held(struct gw_exchange *exchange)
 {
     struct gw_conn *conn = exchange->conn;
     gw_learn_free(&exchange->learn);
+    if (exchange->state == GW_EXCHANGE_HELD)
+        gw_report_settle(exchange);
     gw_stream_uncork(conn->stream);
     if (exchange->state == GW_EXCHANGE_HELD)
         gw_exchange_finish(exchange);
@@ -44,8 +61,9 @@ static void release_held(struct gw_exchange *exchange)
 bool gw_exchange_may_reroute(const struct gw_exchange *exchange)
 {
     /* All of the request must be at hand to be sent again. */
-    return exchange->route == GW_ROUTE_SESSION && exchange->session.is_cached &&
-           !exchange->was_rerouted && exchange->decoder.is_done &&
+    return exchange->route == GW_ROUTE_SESSION && exchange->decoder.is_done &&
+           ((exchange->session.is_cached && !exchange->was_rerouted) ||
+            former_owner(exchange) != NULL) &&
            gw_buf_len(exchange->body) == exchange->body_bytes;
 }
 
@@ -55,6 +73,7 @@ static void forget_response(struct gw_exchange *exchange)
     struct gw_stream *client = exchange->conn->stream;
     if (client->is_corked)
         gw_stream_discard(client);
+    gw_report_again(exchange);
     gw_buf_free(&exchange->denial);
     memset(&exchange->response, 0, sizeof(exchange->response));
     /* That of a POST has seen the request, which is still the same. */
@@ -72,16 +91,25 @@ static void forget_response(struct gw_exchange *exchange)
     exchange->was_resent = false;
 }
 
+static void go_to(struct gw_exchange *exchange, struct gw_backend *backend)
+{
+    bool is_upgrade = exchange->upgrade != GW_UPGRADE_NONE;
+    gw_count(&exchange->worker->metrics.rerouted);
+    gw_exchange_end_upgrade(exchange, false);
+    exchange->backend = backend;
+    if (is_upgrade)
+        gw_exchange_try_upgrade(exchange);
+    forget_response(exchange);
+    gw_exchange_connect(exchange);
+}
+
 static void on_found_again(struct gw_lookup *lookup, enum gw_affinity result)
 {
     struct gw_exchange *exchange = lookup->arg;
     if (result == GW_AFFINITY_FOUND &&
         lookup->session.backend != exchange->backend) {
-        gw_count(&exchange->worker->metrics.rerouted);
         exchange->session = lookup->session;
-        exchange->backend = lookup->session.backend;
-        forget_response(exchange);
-        gw_exchange_connect(exchange);
+        go_to(exchange, lookup->session.backend);
         return;
     }
     if (exchange->is_doubted)
@@ -93,7 +121,14 @@ static void on_found_again(struct gw_lookup *lookup, enum gw_affinity result)
 void gw_exchange_reroute(struct gw_exchange *exchange)
 {
     struct gw_lookup_about about = gw_exchange_about(exchange);
+    struct gw_backend *former = former_owner(exchange);
     exchange->was_rerouted = true;
+    if (former != NULL) {
+        atomic_store_explicit(&former->former_used_ms, exchange->worker->now_ms,
+                              memory_order_relaxed);
+        go_to(exchange, former);
+        return;
+    }
     gw_exchange_enter(exchange, GW_EXCHANGE_HELD);
     exchange->lookup.done = on_found_again;
     exchange->lookup.arg = exchange;
@@ -102,9 +137,22 @@ void gw_exchange_reroute(struct gw_exchange *exchange)
 
 /* ---- a handshake's answer ---- */
 
+/* The session itself counts for its address now: both together would refuse the
+ * next one, which may come as soon as this is answered. */
+static void end_reservation(struct gw_exchange *exchange)
+{
+    if (exchange->is_reserved)
+        gw_accounts_handshake_over(exchange->worker->server->accounts,
+                                   &exchange->peer);
+    exchange->is_reserved = false;
+}
+
 static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
 {
     struct gw_exchange *exchange = bind->arg;
+    end_reservation(exchange);
+    if (result == GW_BOUND)
+        gw_report_bound(exchange, &bind->sid);
     /* Within gw_affinity_bind: learn_piece looks at the result. */
     if (!exchange->conn->stream->is_corked) {
         exchange->bind_result = (int)result;

@@ -46,6 +46,7 @@ struct gw_field {
 struct gw_head {
     struct gw_field fields[GW_FIELDS_MAX];
     size_t field_count;
+    size_t size;            /* bytes of all of it */
     int minor;              /* HTTP/1.x */
     int64_t content_length; /* -1: there is none */
     bool is_chunked;

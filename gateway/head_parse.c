@@ -225,6 +225,7 @@ int gw_head_run(struct eio_span bytes, bool is_request, struct gw_head *head)
     struct parse parse = {.head = head};
     memset((char *)head + offsetof(struct gw_head, field_count), 0,
            sizeof(*head) - offsetof(struct gw_head, field_count));
+    head->size = bytes.len;
     head->content_length = -1;
     head->keep_alive_s = -1;
     llhttp_init(&parser, is_request ? HTTP_REQUEST : HTTP_RESPONSE,

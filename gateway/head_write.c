@@ -83,7 +83,13 @@ static void put_forwarded(struct out *out, const struct gw_head *head,
                                    : "Via: 1.1 sidgate\r\n");
 }
 
-static bool is_passed_up(const struct gw_field *field, bool wants_identity)
+static bool is_request_id(const struct gw_field *field)
+{
+    return gw_span_is(field->name, "x-request-id");
+}
+
+static bool is_passed_up(const struct gw_field *field,
+                         const struct gw_request_form *form)
 {
     switch (field->kind) {
     case GW_FIELD_CONNECTION:
@@ -97,14 +103,16 @@ static bool is_passed_up(const struct gw_field *field, bool wants_identity)
     case GW_FIELD_UPGRADE:
         return false;
     case GW_FIELD_ACCEPT_ENCODING:
-        return !wants_identity && !field->is_dropped;
+        return !form->wants_identity && !field->is_dropped;
     default:
-        return !field->is_dropped;
+        return !field->is_dropped &&
+               (form->request_id.len == 0 || !is_request_id(field));
     }
 }
 
 size_t gw_request_write(const struct gw_head *head,
-                        const struct gw_client *client, bool wants_identity,
+                        const struct gw_client *client,
+                        const struct gw_request_form *form,
                         struct gw_request_places *places, struct eio_span room)
 {
     struct out out = {.base = (char *)(uintptr_t)room.ptr, .cap = room.len};
@@ -119,7 +127,7 @@ size_t gw_request_write(const struct gw_head *head,
     places->host = placed(&out, before, 6, head->host.len);
     for (size_t i = 0; i < head->field_count; i++) {
         const struct gw_field *field = &head->fields[i];
-        if (!is_passed_up(field, wants_identity))
+        if (!is_passed_up(field, form))
             continue;
         before = out.len;
         put_field(&out, field->name, field->value);
@@ -127,8 +135,10 @@ size_t gw_request_write(const struct gw_head *head,
             places->origin =
                 placed(&out, before, field->name.len + 2, field->value.len);
     }
-    if (wants_identity)
+    if (form->wants_identity)
         put_text(&out, "Accept-Encoding: identity\r\n");
+    if (form->request_id.len > 0)
+        put_field(&out, eio_span_of("X-Request-Id"), form->request_id);
     put_forwarded(&out, head, client);
     if (head->is_websocket)
         put_text(&out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");

@@ -19,12 +19,18 @@ struct gw_request_places {
     struct gw_place origin;
 };
 
+/* What a backend is told other than the client said. */
+struct gw_request_form {
+    bool wants_identity;        /* as Accept-Encoding */
+    struct eio_span request_id; /* as X-Request-Id; empty: as it came */
+};
+
 /* Writes a request head for a backend, without its body framing and without
- * the empty line: gw_framing_write adds those when the body is known. With
- * wants_identity Accept-Encoding is replaced by `identity`. Returns the
- * length; 0 when it does not fit. */
+ * the empty line: gw_framing_write adds those when the body is known. Returns
+ * the length; 0 when it does not fit. */
 size_t gw_request_write(const struct gw_head *head,
-                        const struct gw_client *client, bool wants_identity,
+                        const struct gw_client *client,
+                        const struct gw_request_form *form,
                         struct gw_request_places *places, struct eio_span out);
 
 struct gw_framing {

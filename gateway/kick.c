@@ -46,8 +46,9 @@ bool gw_kick(struct gw_server *server, const char *sid, size_t len)
     if (len == 0 || len > EIO_SID_MAX || !is_allowed(server, worker->now_ms))
         return false;
     memcpy(key.bytes, sid, len);
-    gw_affinity_evict(worker, &key);
-    gw_denied_add(server->denied, &key, worker->now_ms, GW_KICKED_MS);
+    gw_affinity_evict(worker, &key, GW_END_KICKED);
+    for (size_t i = 0; i < worker->config->pool_count; i++)
+        gw_affinity_deny(worker, &key, (uint8_t)i, GW_KICKED_MS);
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct kick *kick = calloc(1, sizeof(*kick));
         if (kick == NULL)

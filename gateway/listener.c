@@ -2,6 +2,9 @@
 /* A worker's own listening socket for one configured address. */
 #include "gateway/listener.h"
 #include "gateway/conn.h"
+#include "gateway/descriptors.h"
+#include "gateway/listen_set.h"
+#include "gateway/unix_socket.h"
 #include "gateway/worker.h"
 
 #include <errno.h>
@@ -14,71 +17,10 @@
 
 enum {
     ACCEPTS_PER_TURN = 64,
-    BACKLOG = 4096,
-    PAUSE_MS = 100, /* accepting rests this long without descriptors */
+    BACKLOG_ROUNDS = 64, /* who comes later must not hold up the end */
+    PAUSE_MS = 100,      /* accepting rests this long without descriptors */
     SHEDS_PER_PAUSE = 256,
 };
-
-/* A bound socket, or -1 with errno. */
-static int bound_socket(const struct gw_address *address, bool is_shared)
-{
-    int on = 1;
-    int fd = socket(address->addr.ss_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if ((is_shared &&
-         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) ||
-        bind(fd, (const struct sockaddr *)&address->addr, address->addr_len) <
-            0) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
-}
-
-static int open_unix(const struct gw_listen_config *config,
-                     struct gw_held *held)
-{
-    int fd = gw_unix_bind(&config->address, config->unix_mode, &held->file);
-    if (fd < 0)
-        return errno;
-    held->fd = fd;
-    return listen(fd, BACKLOG) < 0 ? errno : 0;
-}
-
-static bool has_port(const struct gw_address *address)
-{
-    if (address->addr.ss_family == AF_INET6)
-        return ((const struct sockaddr_in6 *)(const void *)&address->addr)
-                   ->sin6_port != 0;
-    return ((const struct sockaddr_in *)(const void *)&address->addr)
-               ->sin_port != 0;
-}
-
-int gw_listener_try(struct gw_listen_config *config, struct gw_held *held)
-{
-    struct gw_address *address = &config->address;
-    if (gw_unix_is(address))
-        return open_unix(config, held);
-    /* A port of the kernel's choice is nobody else's; but it could become so
-     * between this socket and the workers'. */
-    bool is_chosen = !has_port(address);
-    int fd = bound_socket(address, is_chosen);
-    if (fd < 0)
-        return errno;
-    int error = !is_chosen && listen(fd, 1) < 0 ? errno : 0;
-    socklen_t len = sizeof(address->addr);
-    getsockname(fd, (struct sockaddr *)&address->addr, &len);
-    if (is_chosen)
-        held->fd = fd;
-    else
-        close(fd);
-    return error;
-}
 
 /* Accepted sockets inherit these: calls saved for each of them. */
 static void set_options(int fd, const struct gw_config *config)
@@ -88,52 +30,85 @@ static void set_options(int fd, const struct gw_config *config)
     gw_socket_watch(fd, config);
 }
 
-int gw_listener_open(struct gw_worker *worker,
-                     const struct gw_listen_config *config, int held)
+static void keep_reserve(struct gw_worker *worker)
 {
-    bool is_unix = gw_unix_is(&config->address);
-    struct gw_listener *listener = calloc(1, sizeof(*listener));
-    if (listener == NULL)
-        return ENOMEM;
-    listener->worker = worker;
-    listener->config = config;
-    listener->fd = is_unix ? fcntl(held, F_DUPFD_CLOEXEC, 0)
-                           : bound_socket(&config->address, true);
-    if (listener->fd < 0) {
-        int error = errno;
-        free(listener);
-        return error;
-    }
-    if (!is_unix)
-        set_options(listener->fd, worker->config);
-    struct epoll_event event = {
-        .events = is_unix ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN,
+    if (worker->reserve_fd < 0)
+        worker->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static struct epoll_event event_of(struct gw_listener *listener)
+{
+    return (struct epoll_event){
+        .events = listener->is_shared ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN,
         .data.u64 = (uint64_t)(uintptr_t)listener | GW_TAG_LISTENER,
     };
-    if (listen(listener->fd, BACKLOG) < 0 ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, listener->fd, &event) < 0) {
+}
+
+int gw_listener_open(struct gw_worker *worker,
+                     const struct gw_listen_config *config, int fd,
+                     bool is_shared)
+{
+    struct gw_listener *listener = calloc(1, sizeof(*listener));
+    if (listener == NULL) {
+        close(fd);
+        return ENOMEM;
+    }
+    listener->worker = worker;
+    listener->config = *config;
+    listener->fd = fd;
+    listener->is_shared = is_shared;
+    if (!gw_unix_is(&config->address))
+        set_options(fd, worker->config);
+    struct epoll_event event = event_of(listener);
+    if (!worker->is_paused &&
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
         int error = errno;
-        close(listener->fd);
+        close(fd);
         free(listener);
         return error;
     }
     listener->next = worker->listeners;
     worker->listeners = listener;
+    /* Others may have the last when the first client comes. */
+    keep_reserve(worker);
     return 0;
+}
+
+void gw_listener_configure(struct gw_worker *worker,
+                           const struct gw_listen_config *config)
+{
+    for (struct gw_listener *one = worker->listeners; one; one = one->next) {
+        if (strcmp(one->config.address.text, config->address.text) != 0)
+            continue;
+        one->config = *config;
+        if (!gw_unix_is(&config->address))
+            set_options(one->fd, worker->config);
+    }
 }
 
 /* EPOLLEXCLUSIVE cannot be changed, only set anew. */
 static void set_accepting(struct gw_worker *worker, bool is_on)
 {
     for (struct gw_listener *one = worker->listeners; one; one = one->next) {
-        bool is_unix = gw_unix_is(&one->config->address);
-        struct epoll_event event = {
-            .events = is_unix ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN,
-            .data.u64 = (uint64_t)(uintptr_t)one | GW_TAG_LISTENER,
-        };
+        struct epoll_event event = event_of(one);
         epoll_ctl(worker->epoll_fd, is_on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
                   one->fd, &event);
     }
+}
+
+void gw_listeners_pause(struct gw_worker *worker)
+{
+    gw_timer_stop(&worker->wheel, &worker->accept_pause);
+    worker->is_paused = true;
+    set_accepting(worker, false);
+}
+
+void gw_listeners_resume(struct gw_worker *worker)
+{
+    worker->is_paused = false;
+    for (struct gw_listener *one = worker->listeners; one; one = one->next)
+        listen(one->fd, GW_LISTEN_BACKLOG);
+    set_accepting(worker, true);
 }
 
 static void resume_accepting(struct gw_timer *timer)
@@ -143,12 +118,12 @@ static void resume_accepting(struct gw_timer *timer)
     set_accepting(worker, true);
 }
 
-static bool has_room(struct gw_worker *worker)
+static bool has_room(struct gw_worker *worker, uint64_t open_max)
 {
     struct gw_server *server = worker->server;
     uint64_t open =
         atomic_fetch_add_explicit(&server->open_count, 1, memory_order_relaxed);
-    if (open < server->open_max)
+    if (open < open_max)
         return true;
     atomic_fetch_sub_explicit(&server->open_count, 1, memory_order_relaxed);
     return false;
@@ -161,7 +136,7 @@ static void shed(const struct gw_listener *listener, int fd)
                                 "Retry-After: 1\r\nConnection: close\r\n"
                                 "Content-Length: 0\r\n\r\n";
     char late[4096];
-    if (!listener->config->is_tls) {
+    if (!listener->config.is_tls) {
         ssize_t ignored =
             send(fd, reply, sizeof(reply) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         shutdown(fd, SHUT_WR);
@@ -188,12 +163,13 @@ static void shed_waiting(struct gw_listener *listener)
     for (int i = 0; i < SHEDS_PER_PAUSE && worker->reserve_fd >= 0; i++) {
         struct sockaddr_storage addr;
         close(worker->reserve_fd);
+        worker->reserve_fd = -1;
         int fd = accept_one(listener, &addr);
         if (fd >= 0) {
             gw_count(&worker->metrics.limited_descriptors);
             shed(listener, fd);
         }
-        worker->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        keep_reserve(worker);
         if (fd < 0)
             break;
     }
@@ -205,8 +181,9 @@ static void shed_waiting(struct gw_listener *listener)
 bool gw_listener_accept(struct gw_listener *listener)
 {
     struct gw_worker *worker = listener->worker;
-    if (worker->reserve_fd < 0)
-        worker->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const uint64_t limit = gw_descriptors_limit();
+    const uint64_t open_max = gw_descriptors_open_max(worker->config, limit);
+    keep_reserve(worker);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage addr;
         int fd = accept_one(listener, &addr);
@@ -218,7 +195,12 @@ bool gw_listener_accept(struct gw_listener *listener)
             shed_waiting(listener);
             return false;
         }
-        if (!has_room(worker)) {
+        if (gw_descriptors_are_few(worker->config, limit, fd)) {
+            gw_count(&worker->metrics.limited_descriptors);
+            shed(listener, fd);
+            continue;
+        }
+        if (!has_room(worker, open_max)) {
             gw_count(&worker->metrics.limited_connections);
             shed(listener, fd);
             continue;
@@ -226,9 +208,46 @@ bool gw_listener_accept(struct gw_listener *listener)
         gw_count(&worker->metrics.accepted);
         struct gw_peer peer;
         gw_peer_from_sockaddr(&peer, &addr);
-        gw_conn_open(worker, fd, &peer, listener->config);
+        gw_conn_open(worker, fd, &peer, &listener->config);
     }
     return true;
+}
+
+/* Another process may have the same socket: closing it here would leave it in
+ * our epoll. */
+static void close_one(struct gw_worker *worker, struct gw_listener *listener)
+{
+    epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, listener->fd, NULL);
+    close(listener->fd);
+    free(listener);
+}
+
+static void accept_waiting(struct gw_listener *listener)
+{
+    for (int i = 0; i < BACKLOG_ROUNDS && gw_listener_accept(listener); i++)
+        continue;
+}
+
+void gw_listener_close(struct gw_worker *worker, const char *text)
+{
+    struct gw_listener **at = &worker->listeners;
+    while (*at != NULL) {
+        struct gw_listener *listener = *at;
+        if (strcmp(listener->config.address.text, text) != 0) {
+            at = &listener->next;
+            continue;
+        }
+        accept_waiting(listener);
+        *at = listener->next;
+        close_one(worker, listener);
+    }
+}
+
+void gw_listeners_drain(struct gw_worker *worker)
+{
+    for (struct gw_listener *one = worker->listeners; one; one = one->next)
+        accept_waiting(one);
+    gw_listeners_close(worker);
 }
 
 void gw_listeners_close(struct gw_worker *worker)
@@ -237,7 +256,6 @@ void gw_listeners_close(struct gw_worker *worker)
     while (worker->listeners != NULL) {
         struct gw_listener *listener = worker->listeners;
         worker->listeners = listener->next;
-        close(listener->fd);
-        free(listener);
+        close_one(worker, listener);
     }
 }

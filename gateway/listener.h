@@ -5,7 +5,6 @@
 
 #include "gateway/config.h"
 #include "gateway/peer.h"
-#include "gateway/unix_socket.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,32 +14,34 @@ struct gw_worker;
 struct gw_listener {
     struct gw_listener *next;
     struct gw_worker *worker;
-    const struct gw_listen_config *config;
+    struct gw_listen_config config;
     int fd;
+    bool is_shared; /* other workers wait on the same socket */
 };
 
-/* What keeps an address between the trial and the workers' listeners, a unix
- * socket for as long as anybody listens. */
-struct gw_held {
-    int fd; /* -1: nothing */
-    struct gw_unix_file file;
-};
-
-/* Binds without SO_REUSEPORT for a moment, so that a second gateway on the
- * same port is noticed. With port 0 the kernel's choice is written back to the
- * address, and *held keeps it until the listeners are open. A unix socket,
- * which no two can bind, is in *held for all of them; a file that a dead
- * process has left is replaced. Returns 0 or an errno value. */
-int gw_listener_try(struct gw_listen_config *config, struct gw_held *held);
-
-/* Opens and registers a listener of `worker`; `held` is what gw_listener_try
- * gave for a unix socket. 0 or an errno value. */
+/* Registers `fd`, which listens, as a listener of `worker`; taken over. 0 or an
+ * errno value. Before the worker's thread runs, or in it. */
 int gw_listener_open(struct gw_worker *worker,
-                     const struct gw_listen_config *config, int held);
+                     const struct gw_listen_config *config, int fd,
+                     bool is_shared);
+
+/* The configuration of this address is another one, for new connections. */
+void gw_listener_configure(struct gw_worker *worker,
+                           const struct gw_listen_config *config);
+
+/* Closes the listeners of this address, once those who wait there have been
+ * let in: they were promised a connection. */
+void gw_listener_close(struct gw_worker *worker, const char *text);
 
 /* Accepts what waits, a bounded number at a time; true: there may be more. */
 bool gw_listener_accept(struct gw_listener *listener);
 
+/* Lets in who waits already, then closes all. */
+void gw_listeners_drain(struct gw_worker *worker);
 void gw_listeners_close(struct gw_worker *worker);
+
+/* Accepting rests, or goes on; who comes meanwhile waits in the kernel. */
+void gw_listeners_pause(struct gw_worker *worker);
+void gw_listeners_resume(struct gw_worker *worker);
 
 #endif

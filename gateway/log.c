@@ -4,9 +4,11 @@
  *
  * A line is built in a buffer of PIPE_BUF bytes and leaves in one write, so
  * that lines of several threads, or of several processes on one pipe, never
- * mix. Nothing is kept between lines, hence no lock.
+ * mix. No lock is held for that. What events.h keeps of it is built apart.
  */
 #include "gateway/log.h"
+#include "gateway/events.h"
+#include "gateway/log_text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,25 +21,19 @@
 
 enum {
     VALUE_MAX = 512,
-    END_MAX = 32, /* for the mark of a cut line and what closes it */
+    EVENT_VALUE_MAX = 320, /* of an event, once it is escaped */
 };
 
-enum gw_log_level gw_log_level_now = GW_LOG_INFO;
-static enum gw_log_format format_now = GW_LOG_TEXT;
-
-struct line {
-    size_t len;
-    bool is_full; /* what came last did not fit */
-    char bytes[PIPE_BUF];
-};
+atomic_int gw_log_level_now = GW_LOG_INFO;
+static atomic_int format_now = GW_LOG_TEXT;
 
 void gw_log_setup(enum gw_log_level level, enum gw_log_format format)
 {
-    gw_log_level_now = level;
-    format_now = format;
+    atomic_store_explicit(&gw_log_level_now, (int)level, memory_order_relaxed);
+    atomic_store_explicit(&format_now, (int)format, memory_order_relaxed);
 }
 
-static const char *level_text(enum gw_log_level level)
+const char *gw_log_level_text(enum gw_log_level level)
 {
     switch (level) {
     case GW_LOG_ERROR:
@@ -52,165 +48,111 @@ static const char *level_text(enum gw_log_level level)
     return "unknown";
 }
 
-static void put_bytes(struct line *line, const char *bytes, size_t len)
+static void put_pair(struct gw_log_text *line, const char *key,
+                     const char *value)
 {
-    if (line->is_full || len > sizeof(line->bytes) - END_MAX - line->len) {
-        line->is_full = true;
-        return;
-    }
-    memcpy(line->bytes + line->len, bytes, len);
-    line->len += len;
+    size_t len = value != NULL ? strnlen(value, VALUE_MAX) : 0;
+
+    gw_log_text_pair(line, key, (struct eio_span){value, len},
+                     len > 0 && value[len] != '\0');
 }
 
-static void put_text(struct line *line, const char *text)
-{
-    put_bytes(line, text, strlen(text));
-}
+/* What stands before the pairs. */
+struct head {
+    int64_t time_ms; /* wall clock */
+    enum gw_log_level level;
+    const char *event;
+};
 
-/* The letter of a short escape that text and JSON share, or 0. */
-static char short_escape(unsigned char byte)
-{
-    switch (byte) {
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    case '"':
-    case '\\':
-        return (char)byte;
-    default:
-        return 0;
-    }
-}
-
-/* Bytes over 126 are escaped like control bytes: some terminals obey C1
- * controls, and a line must be valid UTF-8 whatever a peer sends. */
-static void put_escaped(struct line *line, unsigned char byte)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *lead = format_now == GW_LOG_JSON ? "\\u00" : "\\x";
-    char letter = short_escape(byte);
-
-    if (letter != 0) {
-        put_bytes(line, (const char[]){'\\', letter}, 2);
-    } else if (byte < 0x20 || byte > 0x7e) {
-        put_text(line, lead);
-        put_bytes(line, &digits[byte >> 4], 1);
-        put_bytes(line, &digits[byte & 15], 1);
-    } else {
-        put_bytes(line, (const char[]){(char)byte}, 1);
-    }
-}
-
-static bool needs_quotes(const char *value, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)value[i];
-
-        if (byte <= ' ' || byte > 0x7e || byte == '"' || byte == '\\' ||
-            byte == '=')
-            return true;
-    }
-    return len == 0;
-}
-
-static void put_value(struct line *line, const char *value)
-{
-    size_t len = strnlen(value, VALUE_MAX);
-    bool is_cut = value[len] != '\0';
-    bool has_quotes = format_now == GW_LOG_JSON || needs_quotes(value, len);
-
-    if (has_quotes)
-        put_text(line, "\"");
-    for (size_t i = 0; i < len; i++)
-        put_escaped(line, (unsigned char)value[i]);
-    if (is_cut)
-        put_text(line, "...");
-    if (has_quotes)
-        put_text(line, "\"");
-}
-
-static void put_pair(struct line *line, const char *key, const char *value)
-{
-    size_t start = line->len;
-
-    put_text(line, format_now == GW_LOG_JSON ? ",\"" : " ");
-    put_text(line, key);
-    put_text(line, format_now == GW_LOG_JSON ? "\":" : "=");
-    put_value(line, value != NULL ? value : "");
-    if (line->is_full)
-        line->len = start;
-}
-
-static void put_head(struct line *line, enum gw_log_level level,
-                     const char *event)
+static int64_t wall_ms(void)
 {
     struct timespec now = {0};
-    struct tm tm = {0};
-    char seconds[32];
-    char time_text[64];
 
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    seconds[strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm)] =
-        '\0';
-    snprintf(time_text, sizeof(time_text), "%s.%03dZ", seconds,
-             (int)(now.tv_nsec / 1000000));
-    if (format_now == GW_LOG_JSON) {
-        put_text(line, "{\"time\":\"");
-        put_text(line, time_text);
-        put_text(line, "\",\"level\":\"");
-        put_text(line, level_text(level));
-        put_text(line, "\",\"event\":\"");
-        put_text(line, event);
-        put_text(line, "\"");
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void put_head(struct gw_log_text *line, const struct head *head)
+{
+    char time_text[GW_LOG_TIME_MAX];
+
+    gw_log_time(head->time_ms, time_text);
+    if (line->is_json) {
+        gw_log_text_put(line, "{\"time\":\"");
+        gw_log_text_put(line, time_text);
+        gw_log_text_put(line, "\",\"level\":\"");
+        gw_log_text_put(line, gw_log_level_text(head->level));
+        gw_log_text_put(line, "\",\"event\":\"");
+        gw_log_text_put(line, head->event);
+        gw_log_text_put(line, "\"");
     } else {
-        put_text(line, time_text);
-        put_text(line, " ");
-        put_text(line, level_text(level));
-        put_text(line, " ");
-        put_text(line, event);
+        gw_log_text_put(line, time_text);
+        gw_log_text_put(line, " ");
+        gw_log_text_put(line, gw_log_level_text(head->level));
+        gw_log_text_put(line, " ");
+        gw_log_text_put(line, head->event);
     }
 }
 
-/* Closes the line within the room that put_bytes keeps free for it. */
-static void put_end(struct line *line)
+/* Pairs up to a NULL key. */
+static void put_pairs(struct gw_log_text *line, va_list pairs)
 {
-    const char *mark =
-        format_now == GW_LOG_JSON ? ",\"cut\":\"true\"" : " cut=true";
-    const char *end = format_now == GW_LOG_JSON ? "}\n" : "\n";
-
-    if (line->is_full) {
-        memcpy(line->bytes + line->len, mark, strlen(mark));
-        line->len += strlen(mark);
-    }
-    memcpy(line->bytes + line->len, end, strlen(end));
-    line->len += strlen(end);
-}
-
-void gw_log_line(enum gw_log_level level, const char *event, ...)
-{
-    struct line line;
     const char *key;
-    int saved_errno = errno;
-    va_list pairs;
 
-    line.len = 0;
-    line.is_full = false;
-    put_head(&line, level, event);
-    va_start(pairs, event);
-    while ((key = va_arg(pairs, const char *)) != NULL && !line.is_full)
-        put_pair(&line, key, va_arg(pairs, const char *));
-    va_end(pairs);
-    put_end(&line);
+    while ((key = va_arg(pairs, const char *)) != NULL && !line->is_full)
+        put_pair(line, key, va_arg(pairs, const char *));
+}
+
+static void write_line(const struct head *head, va_list pairs)
+{
+    char bytes[PIPE_BUF];
+    struct gw_log_text line = {
+        .bytes = bytes,
+        .max = sizeof(bytes) - GW_LOG_TEXT_END_MAX,
+        .value_max = sizeof(bytes),
+        .is_json = atomic_load_explicit(&format_now, memory_order_relaxed) ==
+                   GW_LOG_JSON,
+    };
+
+    put_head(&line, head);
+    put_pairs(&line, pairs);
+    gw_log_text_end(&line);
 
     ssize_t written;
     do {
         written = write(STDERR_FILENO, line.bytes, line.len);
     } while (written < 0 && errno == EINTR);
     /* There is nowhere to report that a log line was lost. */
+}
+
+static void keep_event(const struct head *head, va_list pairs)
+{
+    char bytes[GW_EVENT_TEXT_MAX];
+    struct gw_log_text line = {
+        .bytes = bytes,
+        .max = sizeof(bytes) - sizeof("}"),
+        .value_max = EVENT_VALUE_MAX,
+        .is_json = true,
+    };
+
+    gw_log_text_put(&line, "{");
+    put_pairs(&line, pairs);
+    memcpy(bytes + line.len, "}", sizeof("}"));
+    gw_events_add(head->time_ms, head->level, head->event, bytes);
+}
+
+void gw_log_line(enum gw_log_level level, const char *event, ...)
+{
+    const struct head head = {wall_ms(), level, event};
+    int saved_errno = errno;
+    va_list pairs;
+
+    va_start(pairs, event);
+    write_line(&head, pairs);
+    va_end(pairs);
+    va_start(pairs, event);
+    keep_event(&head, pairs);
+    va_end(pairs);
     errno = saved_errno;
 }
 

@@ -10,22 +10,29 @@
 
 #include "gateway/config.h"
 
-/* Set once, before any thread starts. Until then: GW_LOG_INFO, text. */
+#include <stdatomic.h>
+
+/* Set at the start and by a reload. Until then: GW_LOG_INFO, text. */
 void gw_log_setup(enum gw_log_level level, enum gw_log_format format);
 
-extern enum gw_log_level gw_log_level_now;
+extern atomic_int gw_log_level_now; /* enum gw_log_level */
+
+/* Its word. */
+const char *gw_log_level_text(enum gw_log_level level);
 
 /* One line. `event` is a fixed name ([a-z_]); then pairs of (const char *key,
  * const char *value) up to a NULL key. Control bytes, quotes and backslashes
  * in values are escaped, so that a peer can forge no line; a value over 512
- * bytes is cut. Each line is one write(2); safe from any thread. */
+ * bytes is cut. Each line is one write(2); safe from any thread. It is kept as
+ * an event, too (events.h). */
 void gw_log_line(enum gw_log_level level, const char *event, ...)
     __attribute__((sentinel));
 
 /* Evaluates its arguments only if the level is wanted. */
 #define gw_log(level, ...)                                                     \
     do {                                                                       \
-        if ((level) <= gw_log_level_now)                                       \
+        if ((int)(level) <=                                                    \
+            atomic_load_explicit(&gw_log_level_now, memory_order_relaxed))     \
             gw_log_line((level), __VA_ARGS__, (const char *)NULL);             \
     } while (0)
 

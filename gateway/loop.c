@@ -2,6 +2,7 @@
 /* A worker as the loop that a store client lives in. */
 #include "gateway/loop.h"
 #include "gateway/resolve.h"
+#include "gateway/tls.h"
 #include "gateway/worker.h"
 
 #include <errno.h>
@@ -25,8 +26,14 @@ struct loop {
     struct gw_worker *worker;
     /* Not the worker's: what a reply sets going reads into that one. */
     char buffer[BUFFER_BYTES];
-    /* The name that is, or was last, resolved: all wires have the same. A
-     * question that takes long outlives the wire that it was asked for. */
+    struct name *names;
+};
+
+/* A name that is, or was just, resolved. A question that takes long outlives
+ * the wire that it was asked for. */
+struct name {
+    struct name *next;
+    struct loop *loop;
     struct gw_resolve *resolving;
     struct gw_link waiting; /* wires */
     struct gw_resolved found;
@@ -42,13 +49,17 @@ struct store_wire {
     struct gw_stream *stream;
     const struct store_wire_user *user;
     void *arg;
-    struct gw_link link;   /* in loop->waiting */
+    struct gw_link link;   /* in name->waiting */
     struct gw_timer timer; /* until the next address is tried; or it tells,
                               later, what cannot be told at once */
     struct gw_resolved targets;
     unsigned next_target;
-    bool is_open;
-    char why[80];
+    SSL *ssl; /* NULL: plain; the stream's once it is secured */
+    bool is_secured;
+    bool is_connected;
+    bool is_open; /* connected, and hands were shaken */
+    bool is_mute; /* plain TCP, and no byte came yet */
+    char why[160];
 };
 
 struct store_timer {
@@ -81,6 +92,8 @@ static void wire_close(struct store_wire *wire)
     gw_link_remove(&wire->link);
     gw_timer_stop(&wire->worker->wheel, &wire->timer);
     gw_stream_close(&wire->stream, false);
+    if (!wire->is_secured)
+        SSL_free(wire->ssl);
     wire->user = NULL;
     gw_worker_bury_object(wire->worker, &wire->grave);
 }
@@ -155,6 +168,39 @@ static bool try_next(struct store_wire *wire)
     return false;
 }
 
+static void open_up(struct store_wire *wire)
+{
+    wire->is_open = true;
+    /* What came in the same event raises no other. */
+    gw_stream_again(wire->stream);
+    wire->user->on_open(wire->arg);
+}
+
+static void shake(struct store_wire *wire)
+{
+    char reason[sizeof(wire->why)] = "TLS: ";
+    switch (gw_stream_handshake(wire->stream, reason + 5, sizeof(reason) - 5)) {
+    case GW_HANDSHAKE_PENDING:
+        break;
+    case GW_HANDSHAKE_DONE:
+        open_up(wire);
+        break;
+    case GW_HANDSHAKE_FAILED:
+        wire_end(wire, gw_tls_store_why(wire->ssl, reason, wire->why,
+                                        sizeof(wire->why)));
+        break;
+    }
+}
+
+static void secure(struct store_wire *wire)
+{
+    wire->is_secured = true;
+    if (gw_stream_secure(wire->stream, wire->ssl, true))
+        shake(wire);
+    else
+        wire_end(wire, "out of memory");
+}
+
 static void on_connect(struct store_wire *wire)
 {
     struct gw_stream *stream = wire->stream;
@@ -173,10 +219,20 @@ static void on_connect(struct store_wire *wire)
     if (!stream->is_writable)
         return;
     gw_timer_stop(&wire->worker->wheel, &wire->timer);
-    wire->is_open = true;
-    /* What came in the same event raises no other. */
-    gw_stream_again(stream);
-    wire->user->on_open(wire->arg);
+    wire->is_connected = true;
+    if (wire->ssl != NULL)
+        secure(wire);
+    else
+        open_up(wire);
+}
+
+/* TLS, or who speaks it, may know more of the reason. */
+static void end_read(struct store_wire *wire, const char *reason)
+{
+    if (wire->is_secured)
+        reason =
+            gw_tls_store_why(wire->ssl, reason, wire->why, sizeof(wire->why));
+    wire_end(wire, wire->is_mute ? GW_TLS_MISSED : reason);
 }
 
 static void read_some(struct store_wire *wire)
@@ -190,9 +246,10 @@ static void read_some(struct store_wire *wire)
         if (n == GW_READ_EMPTY)
             return;
         if (n <= 0) {
-            wire_end(wire, n == 0 ? "closed by the server" : "connection lost");
+            end_read(wire, n == 0 ? "closed by the server" : "connection lost");
             return;
         }
+        wire->is_mute = false;
         wire->user->on_bytes(wire->arg, buffer, (size_t)n);
     }
     if (wire->stream != NULL && wire->stream->is_readable)
@@ -202,8 +259,12 @@ static void read_some(struct store_wire *wire)
 static void on_stream(struct gw_stream *stream)
 {
     struct store_wire *wire = stream->owner;
-    if (!wire->is_open) {
+    if (!wire->is_connected) {
         on_connect(wire);
+        return;
+    }
+    if (!wire->is_open) {
+        shake(wire);
         return;
     }
     if (stream->is_corked)
@@ -211,50 +272,80 @@ static void on_stream(struct gw_stream *stream)
     read_some(wire);
 }
 
-static void use_found(struct store_wire *wire)
+static void use_found(struct store_wire *wire, const struct name *name)
 {
-    wire->targets = wire->loop->found;
+    wire->targets = name->found;
     snprintf(wire->why, sizeof(wire->why), "%s", wire->targets.why);
 }
 
 static void on_resolved(void *arg, const struct gw_resolved *found)
 {
-    struct loop *loop = arg;
-    loop->resolving = NULL;
-    loop->found = *found;
-    loop->found_at_ms = loop->worker->now_ms;
-    while (loop->waiting.next != &loop->waiting) {
+    struct name *name = arg;
+    name->resolving = NULL;
+    name->found = *found;
+    name->found_at_ms = name->loop->worker->now_ms;
+    while (name->waiting.next != &name->waiting) {
         struct store_wire *wire =
-            GW_CONTAINER(loop->waiting.next, struct store_wire, link);
+            GW_CONTAINER(name->waiting.next, struct store_wire, link);
         gw_link_remove(&wire->link);
-        use_found(wire);
+        use_found(wire, name);
         if (!try_next(wire))
             wire_end(wire, wire->why);
     }
 }
 
+static bool is_stale(const struct name *name)
+{
+    return name->resolving == NULL &&
+           name->loop->worker->now_ms - name->found_at_ms >= FRESH_MS;
+}
+
+/* Those that are of no use any more go. NULL when memory is short. */
+static struct name *find_name(struct loop *loop, const struct store_address *to)
+{
+    for (struct name **at = &loop->names; *at != NULL;) {
+        struct name *name = *at;
+        if (name->port == to->port && strcmp(name->host, to->host) == 0)
+            return name;
+        if (is_stale(name)) {
+            *at = name->next;
+            free(name);
+        } else {
+            at = &name->next;
+        }
+    }
+    struct name *name = calloc(1, sizeof(*name));
+    if (name == NULL)
+        return NULL;
+    name->loop = loop;
+    gw_link_init(&name->waiting);
+    snprintf(name->host, sizeof(name->host), "%s", to->host);
+    name->port = to->port;
+    name->next = loop->names;
+    loop->names = name;
+    return name;
+}
+
 /* False when the wire has, or will have, no address. */
 static bool resolve(struct store_wire *wire, const struct store_address *to)
 {
-    struct loop *loop = wire->loop;
-    bool is_same = loop->port == to->port && strcmp(loop->host, to->host) == 0;
-    if (is_same && loop->resolving == NULL && loop->found.count > 0 &&
-        loop->worker->now_ms - loop->found_at_ms < FRESH_MS) {
-        use_found(wire);
+    struct name *name = find_name(wire->loop, to);
+    if (name == NULL) {
+        snprintf(wire->why, sizeof(wire->why), "out of memory");
+        return false;
+    }
+    if (name->found.count > 0 && name->resolving == NULL && !is_stale(name)) {
+        use_found(wire, name);
         return try_next(wire);
     }
-    if (loop->resolving == NULL || !is_same) {
-        gw_resolve_cancel(&loop->resolving);
-        snprintf(loop->host, sizeof(loop->host), "%s", to->host);
-        loop->port = to->port;
-        loop->resolving = gw_resolve_start(loop->worker, to->host, to->port,
-                                           on_resolved, loop);
-    }
-    if (loop->resolving == NULL) {
+    if (name->resolving == NULL)
+        name->resolving = gw_resolve_start(wire->worker, to->host, to->port,
+                                           on_resolved, name);
+    if (name->resolving == NULL) {
         snprintf(wire->why, sizeof(wire->why), "cannot start a thread");
         return false;
     }
-    gw_link_add(&loop->waiting, &wire->link);
+    gw_link_add(&name->waiting, &wire->link);
     return true;
 }
 
@@ -293,7 +384,13 @@ static struct store_wire *loop_open(struct store_loop *base,
     gw_link_init(&wire->link);
     wire->user = user;
     wire->arg = arg;
-    if (!reach(wire, to))
+    wire->is_mute = !to->is_tls && !to->is_unix;
+    if (to->is_tls)
+        wire->ssl = gw_tls_store(wire->worker->server->tls, to);
+    bool can_begin = !to->is_tls || wire->ssl != NULL;
+    if (!can_begin)
+        snprintf(wire->why, sizeof(wire->why), "no TLS");
+    if (!can_begin || !reach(wire, to))
         gw_worker_timer(wire->worker, &wire->timer, 0, on_failure);
     return wire;
 }
@@ -371,7 +468,6 @@ struct store_loop *gw_loop_new(struct gw_worker *worker)
     if (loop == NULL)
         return NULL;
     loop->base.ops = &loop_ops;
-    gw_link_init(&loop->waiting);
     loop->worker = worker;
     return &loop->base;
 }
@@ -379,7 +475,11 @@ struct store_loop *gw_loop_new(struct gw_worker *worker)
 void gw_loop_free(struct store_loop *base)
 {
     struct loop *loop = (struct loop *)(void *)base;
-    if (loop != NULL)
-        gw_resolve_cancel(&loop->resolving);
+    while (loop != NULL && loop->names != NULL) {
+        struct name *name = loop->names;
+        loop->names = name->next;
+        gw_resolve_cancel(&name->resolving);
+        free(name);
+    }
     free(loop);
 }

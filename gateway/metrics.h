@@ -6,13 +6,51 @@
 #ifndef SIDGATE_GATEWAY_METRICS_H
 #define SIDGATE_GATEWAY_METRICS_H
 
+#include "gateway/backend_state.h"
+#include "gateway/session_end.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef _Atomic uint64_t gw_counter;
 
+/* How long things took. The buckets are not cumulative here; the last one is
+ * for all that is longer than the last bound. */
+enum { GW_HISTOGRAM_BOUNDS = 16 };
+
+struct gw_histogram {
+    gw_counter buckets[GW_HISTOGRAM_BOUNDS + 1];
+    gw_counter sum_us;
+};
+
+extern const uint32_t gw_histogram_bounds_us[GW_HISTOGRAM_BOUNDS];
+
+enum gw_request_kind {
+    GW_REQUEST_HANDSHAKE, /* also those that begin with a websocket */
+    GW_REQUEST_POLL, /* a session's GET: it waits for something to happen */
+    GW_REQUEST_POST,
+    GW_REQUEST_UPGRADE, /* a session's websocket, up to the 101 */
+    GW_REQUEST_OTHER,   /* what is not Engine.IO */
+    GW_REQUEST_KINDS,
+};
+
+extern const char *const gw_request_kind_names[GW_REQUEST_KINDS];
+
+/* Of a shared store. */
+enum gw_store_op {
+    GW_STORE_PUT,
+    GW_STORE_GET,
+    GW_STORE_TOUCH,
+    GW_STORE_REMOVE,
+    GW_STORE_OPS,
+};
+
+extern const char *const gw_store_op_names[GW_STORE_OPS];
+
 struct gw_metrics {
+    struct gw_histogram request_us[GW_REQUEST_KINDS];
+    struct gw_histogram store_us[GW_STORE_OPS];
 #define GW_COUNTER(field, name, help) gw_counter field;
 #define GW_GAUGE(field, name, help)   gw_counter field;
 #define GW_BACKEND_COUNTER(field, name, help)
@@ -46,17 +84,47 @@ static inline void gw_count(gw_counter *counter)
     gw_count_add(counter, 1);
 }
 
+/* Of the calling worker, likewise. */
+void gw_histogram_add(struct gw_histogram *histogram, int64_t us);
+
+struct gw_metrics_backend {
+    const char *id;
+    unsigned place; /* in each worker's gw_backend_metrics */
+    int64_t sessions;
+    int64_t websockets; /* of them */
+    enum gw_condition condition;
+};
+
+/* What the kernel says of a thread or of the process; negative: it does not. */
+struct gw_metrics_worker {
+    const struct gw_metrics *metrics;
+    const struct gw_backend_metrics *backends;
+    int64_t cpu_us;
+};
+
+struct gw_metrics_process {
+    int64_t start_time_s; /* wall clock */
+    int64_t cpu_us;
+    int64_t resident_bytes;
+    int64_t open_fds;
+    int64_t max_fds;
+};
+
 /* What the operator plane reads. The arrays are owned by the caller and must
  * outlive the call. */
 struct gw_metrics_view {
-    struct gw_metrics *const *workers;
-    struct gw_backend_metrics *const *worker_backends; /* [worker][backend] */
+    const struct gw_metrics_worker *workers;
     size_t worker_count;
-    const char *const *backend_ids;
-    const int64_t *backend_sessions; /* sessions bound to each now */
+    const struct gw_metrics_backend *backends;
     size_t backend_count;
-    uint64_t start_time_s; /* wall clock */
-    int64_t not_after_s;   /* of the certificate that ends first; 0: none */
+    struct gw_metrics_process process;
+    uint64_t ended[GW_END_COUNT]; /* sessions, by cause */
+    uint64_t reloads_ok;
+    uint64_t reloads_failed;
+    uint64_t log_lines_lost;    /* of the access log */
+    unsigned store_connections; /* to the shared store, that there should be */
+    unsigned replicas;          /* this one included */
+    int64_t not_after_s; /* of the certificate that ends first; 0: none */
     const char *version;
 };
 

@@ -23,6 +23,18 @@
      .initial = (def),                                                         \
      .argument = (arg),                                                        \
      .help = (text)},
+#define GW_POOL_OPTION(n, k, field, lo, hi, def, arg, text)                    \
+    {.name = (n),                                                              \
+     .kind = GW_KIND_##k,                                                      \
+     .is_of_pool = true,                                                       \
+     .offset = offsetof(struct gw_config, pools) +                             \
+               offsetof(struct gw_pool_config, field),                         \
+     .width = sizeof(((struct gw_pool_config *)NULL)->field),                  \
+     .min = (lo),                                                              \
+     .max = (hi),                                                              \
+     .initial = (def),                                                         \
+     .argument = (arg),                                                        \
+     .help = (text)},
 #define GW_COMMAND(n, k, act, arg, text)                                       \
     {.name = (n),                                                              \
      .kind = GW_KIND_##k,                                                      \
@@ -35,6 +47,7 @@ const struct gw_option gw_option_table[] = {
 };
 #undef GW_GROUP
 #undef GW_OPTION
+#undef GW_POOL_OPTION
 #undef GW_COMMAND
 
 enum { OPTION_COUNT = sizeof(gw_option_table) / sizeof(gw_option_table[0]) };
@@ -78,13 +91,19 @@ static void option_label(const struct gw_reader *reader,
                          const struct gw_option *option, char *out, size_t size)
 {
     char name[64];
+    char pool[32] = "";
 
     switch (reader->origin) {
     case GW_ORIGIN_FILE:
         snprintf(name, sizeof(name), "%s", option->name);
         for (char *at = name; *at != '\0'; at++)
             *at = *at == '-' ? '_' : *at;
-        snprintf(out, size, "%.255s: %s", reader->file, name);
+        if (reader->pool > 0)
+            snprintf(pool, sizeof(pool), "pools[%zu]: ", reader->pool - 1);
+        snprintf(out, size, "%.255s: %s%s", reader->file, pool, name);
+        return;
+    case GW_ORIGIN_COMMAND:
+        snprintf(out, size, "%s", option->name);
         return;
     case GW_ORIGIN_ENVIRONMENT:
         gw_option_environment(option, name);
@@ -176,8 +195,13 @@ static void set_host_defaults(struct gw_config *config)
 
 static int set_defaults(struct gw_reader *reader)
 {
+    struct gw_config *config = reader->config;
+    struct gw_pool_config *first = &config->pools[0];
+
     reader->origin = GW_ORIGIN_DEFAULT;
-    set_host_defaults(reader->config);
+    set_host_defaults(config);
+    config->pool_count = 1;
+    snprintf(first->name, sizeof(first->name), "%s", GW_POOL_DEFAULT);
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct gw_option *option = &gw_option_table[i];
 
@@ -334,5 +358,6 @@ int gw_options_read(int argc, char **argv, struct gw_config *config,
     line.config_file = NULL;
     if (read_flags(&reader, argc, argv, &line) != 0)
         return -1;
+    gw_options_fill(&reader);
     return gw_options_check(&reader);
 }

@@ -27,10 +27,26 @@ enum { GW_OPTIONS_ERROR_MAX = 512 };
  * values, ranges, duplicates (ids, addresses, paths), names that do not
  * resolve, contradictions. Returns 0, or -1 with one clear line, without
  * newline, in `error`, e.g. "--workers: 0 is not between 1 and 64". Blocking
- * (it resolves names): call it before threads start. */
+ * (it resolves names). It keeps nothing and leaves argv as it is: a running
+ * process calls it again to reload. */
 int gw_options_read(int argc, char **argv, struct gw_config *config,
                     enum gw_action *action, char error[GW_OPTIONS_ERROR_MAX])
     __attribute__((warn_unused_result));
+
+/* One value as of --backend, with its address resolved: what an operator adds
+ * to the running process. It is the first pool's; for another one, set `pool`
+ * and call gw_options_qualify. Returns 0, or -1 with one line in `error`.
+ * Blocking where the host is a name. */
+int gw_options_parse_backend(const char *spec, struct gw_backend_config *out,
+                             char error[GW_OPTIONS_ERROR_MAX])
+    __attribute__((warn_unused_result));
+
+/* Puts the pool's name and '/' before the id, as all have it that are not the
+ * first pool's. False, and the id as it was, when that is too long. */
+bool gw_options_qualify(const char *pool, char id[GW_BACKEND_ID_MAX]);
+
+/* A time such as 10m, 300s, 250ms or, in ms, 250. */
+bool gw_options_parse_time(const char *text, int64_t *ms);
 
 void gw_options_help(FILE *out);
 void gw_options_man(FILE *out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Values that are addresses or begin with one, and paths. Their form only:
- * options_check.c resolves them. */
+/* Addresses of sidgate itself. Their form only: options_check.c resolves
+ * them. */
 #include "gateway/options_parse.h"
 
 #include <arpa/inet.h>
@@ -57,16 +57,16 @@ static int check_host(struct gw_reader *reader, const struct gw_option *option,
                           (int)len, host);
 }
 
-static bool parse_port(const char *text, uint64_t min, uint64_t max,
-                       uint64_t *port)
+bool gw_option_port(const char *text, uint64_t min, uint64_t max,
+                    uint64_t *port)
 {
     return gw_option_digits(&text, port) && *text == '\0' && *port >= min &&
            *port <= max;
 }
 
-/* Checks the form of host:port and keeps its text. */
-static int parse_inet(struct gw_reader *reader, const struct gw_option *option,
-                      const char *text, struct gw_address *out)
+int gw_option_parse_inet(struct gw_reader *reader,
+                         const struct gw_option *option, const char *text,
+                         struct gw_address *out)
 {
     const char *colon = strrchr(text, ':');
     const char *end;
@@ -81,7 +81,7 @@ static int parse_inet(struct gw_reader *reader, const struct gw_option *option,
         return gw_option_fail(reader, option, "%s is not host:port", text);
     if (check_host(reader, option, text, (size_t)(colon - text)) != 0)
         return -1;
-    if (!parse_port(colon + 1, option->min, option->max, &port))
+    if (!gw_option_port(colon + 1, option->min, option->max, &port))
         return gw_option_fail(
             reader, option, "%s: the port is not between %llu and %llu", text,
             (unsigned long long)option->min, (unsigned long long)option->max);
@@ -123,7 +123,7 @@ static int parse_any(struct gw_reader *reader, const struct gw_option *option,
 {
     if (strncmp(text, unix_start, sizeof(unix_start) - 1) == 0)
         return parse_unix(reader, option, text, out);
-    return parse_inet(reader, option, text, out);
+    return gw_option_parse_inet(reader, option, text, out);
 }
 
 enum { LISTEN_TLS, LISTEN_PROXY, LISTEN_REDIRECT, LISTEN_MODE };
@@ -163,7 +163,7 @@ static int set_listen_parts(struct gw_reader *reader,
     listen->redirects = redirect->is_given;
     listen->unix_mode = GW_UNIX_MODE;
     if (redirect->value != NULL &&
-        !parse_port(redirect->value, 1, 65535, &port))
+        !gw_option_port(redirect->value, 1, 65535, &port))
         return gw_option_fail(
             reader, option,
             "%.150s: the port of the redirect is not between 1 and 65535",
@@ -209,124 +209,6 @@ int gw_option_set_admin(struct gw_reader *reader,
     if (strcmp(text, "off") == 0)
         return 0;
     return parse_any(reader, option, text, admin);
-}
-
-enum { BACKEND_WEIGHT, BACKEND_TLS, BACKEND_NAME, BACKEND_VERIFY };
-
-static const struct gw_part backend_parts[] = {
-    [BACKEND_WEIGHT] = {.name = "weight", .takes = GW_PART_VALUE},
-    [BACKEND_TLS] = {.name = "tls", .takes = GW_PART_FLAG},
-    [BACKEND_NAME] = {.name = "name", .takes = GW_PART_VALUE},
-    [BACKEND_VERIFY] = {.name = "verify", .takes = GW_PART_VALUE},
-    {.name = NULL},
-};
-
-/* A host name or an address; IPv6 without brackets. */
-static bool is_tls_name(const char *name)
-{
-    struct in6_addr addr;
-    size_t len = strlen(name);
-
-    return len < sizeof(((struct gw_backend_config *)NULL)->tls_name) &&
-           (gw_option_has_only(name, len, "._-") ||
-            inet_pton(AF_INET6, name, &addr) == 1);
-}
-
-static int set_backend_tls(struct gw_reader *reader,
-                           const struct gw_option *option, const char *text,
-                           const struct gw_part *parts,
-                           struct gw_backend_config *backend)
-{
-    const char *name = parts[BACKEND_NAME].value;
-    const char *verify = parts[BACKEND_VERIFY].value;
-
-    backend->is_tls = parts[BACKEND_TLS].is_given;
-    if (!backend->is_tls && (name != NULL || verify != NULL))
-        return gw_option_fail(reader, option, "%.150s: %s needs tls", text,
-                              name != NULL ? "name" : "verify");
-    if (name != NULL && !is_tls_name(name))
-        return gw_option_fail(reader, option,
-                              "%.150s: the name is not a host name or address",
-                              text);
-    if (verify != NULL && strcmp(verify, "off") != 0)
-        return gw_option_fail(reader, option, "%.150s: verify can only be off",
-                              text);
-    backend->is_unverified = verify != NULL;
-    if (name != NULL)
-        memcpy(backend->tls_name, name, strlen(name) + 1);
-    else if (backend->is_tls)
-        gw_address_host(&backend->address, backend->tls_name);
-    return 0;
-}
-
-static int set_backend_weight(struct gw_reader *reader,
-                              const struct gw_option *option, const char *text,
-                              const struct gw_part *weight, uint32_t *out)
-{
-    const char *at = weight->value;
-    uint64_t value = 1;
-
-    if (weight->is_given && (!gw_option_digits(&at, &value) || *at != '\0' ||
-                             value < 1 || value > 256))
-        return gw_option_fail(reader, option,
-                              "%.150s: the weight is not between 1 and 256",
-                              text);
-    *out = (uint32_t)value;
-    return 0;
-}
-
-int gw_option_set_backend(struct gw_reader *reader,
-                          const struct gw_option *option, const char *text)
-{
-    struct gw_config *config = reader->config;
-    struct gw_backend_config *backend =
-        &config->backends[config->backend_count];
-    struct gw_part parts[sizeof(backend_parts) / sizeof(backend_parts[0])];
-    char copy[GW_OPTION_TEXT_MAX];
-    const char *address = copy;
-    size_t id_len;
-
-    memcpy(parts, backend_parts, sizeof(parts));
-    memset(backend, 0, sizeof(*backend));
-    if (gw_option_split(reader, option, text, copy, parts) != 0)
-        return -1;
-    id_len = strcspn(copy, "=");
-    if (copy[id_len] == '=')
-        address = copy + id_len + 1;
-    if (parse_inet(reader, option, address, &backend->address) != 0 ||
-        set_backend_weight(reader, option, text, &parts[BACKEND_WEIGHT],
-                           &backend->weight) != 0 ||
-        set_backend_tls(reader, option, text, parts, backend) != 0)
-        return -1;
-    if (id_len == 0 || id_len >= sizeof(backend->id) ||
-        !gw_option_has_only(copy, id_len, "._:[]-"))
-        return gw_option_fail(reader, option,
-                              "%.*s: the id is not 1 to %d letters, digits, "
-                              "'.', '_', ':', '[', ']' or '-'",
-                              (int)id_len, copy, GW_BACKEND_ID_MAX - 1);
-    memcpy(backend->id, copy, id_len);
-    config->backend_count++;
-    return 0;
-}
-
-int gw_option_set_path(struct gw_reader *reader, const struct gw_option *option,
-                       const char *text)
-{
-    struct gw_config *config = reader->config;
-    size_t len = strlen(text);
-
-    if (len >= GW_PATH_MAX)
-        return gw_option_fail(reader, option, "%.40s... is over %d bytes", text,
-                              GW_PATH_MAX - 1);
-    if (text[0] != '/')
-        return gw_option_fail(reader, option, "%s does not start with /", text);
-    for (size_t i = 0; i < len; i++)
-        if (!isgraph((unsigned char)text[i]) || text[i] == '?' ||
-            text[i] == '#')
-            return gw_option_fail(
-                reader, option, "%s holds a character that no path has", text);
-    memcpy(config->paths[config->path_count++], text, len + 1);
-    return 0;
 }
 
 int gw_option_set_source(struct gw_reader *reader,

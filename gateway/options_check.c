@@ -10,9 +10,17 @@
 const struct gw_option *gw_option_blame(struct gw_reader *reader,
                                         const char *name)
 {
+    return gw_option_blame_pool(reader, name, 0);
+}
+
+const struct gw_option *gw_option_blame_pool(struct gw_reader *reader,
+                                             const char *name, size_t pool)
+{
     const struct gw_option *option = gw_option_find(name, '-');
 
-    reader->origin = reader->given[option - gw_option_table];
+    reader->pool = pool;
+    reader->origin =
+        pool > 0 ? GW_ORIGIN_FILE : reader->given[option - gw_option_table];
     return option;
 }
 
@@ -30,10 +38,8 @@ static int resolve_unix(struct gw_address *address)
     return 0;
 }
 
-/* Splits the text at its port, if it has one, and resolves it. The parser has
- * checked its form. */
-static int resolve(struct gw_reader *reader, const char *name,
-                   struct gw_address *address, bool has_port)
+int gw_option_resolve(struct gw_reader *reader, const struct gw_option *option,
+                      struct gw_address *address, bool has_port)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM};
@@ -49,9 +55,8 @@ static int resolve(struct gw_reader *reader, const char *name,
     gw_address_host(address, host);
     status = getaddrinfo(host, port, &hints, &found);
     if (status != 0)
-        return gw_option_fail(reader, gw_option_blame(reader, name),
-                              "%s does not resolve: %s", address->text,
-                              gai_strerror(status));
+        return gw_option_fail(reader, option, "%s does not resolve: %s",
+                              address->text, gai_strerror(status));
     memcpy(&address->addr, found->ai_addr, found->ai_addrlen);
     address->addr_len = found->ai_addrlen;
     freeaddrinfo(found);
@@ -61,19 +66,27 @@ static int resolve(struct gw_reader *reader, const char *name,
 static int resolve_all(struct gw_reader *reader)
 {
     struct gw_config *config = reader->config;
+    const struct gw_option *option = gw_option_blame(reader, "listen");
 
     for (size_t i = 0; i < config->listen_count; i++)
-        if (resolve(reader, "listen", &config->listen[i].address, true) != 0)
+        if (gw_option_resolve(reader, option, &config->listen[i].address,
+                              true) != 0)
             return -1;
-    for (size_t i = 0; i < config->backend_count; i++)
-        if (resolve(reader, "backend", &config->backends[i].address, true) != 0)
+    for (size_t i = 0; i < config->backend_count; i++) {
+        struct gw_backend_config *backend = &config->backends[i];
+
+        option = gw_option_blame_pool(reader, "backend", backend->pool);
+        if (gw_option_resolve(reader, option, &backend->address, true) != 0)
             return -1;
+    }
+    option = gw_option_blame(reader, "source-address");
     for (size_t i = 0; i < config->source_count; i++)
-        if (resolve(reader, "source-address", &config->sources[i], false) != 0)
+        if (gw_option_resolve(reader, option, &config->sources[i], false) != 0)
             return -1;
-    if (config->admin.text[0] != '\0')
-        return resolve(reader, "admin", &config->admin, true);
-    return 0;
+    option = gw_option_blame(reader, "admin");
+    return config->admin.text[0] == '\0'
+               ? 0
+               : gw_option_resolve(reader, option, &config->admin, true);
 }
 
 struct ip {
@@ -231,6 +244,7 @@ static int check_admin(struct gw_reader *reader)
     return 0;
 }
 
+/* In two pools the same server may well be a backend of both. */
 static int check_backend_pair(struct gw_reader *reader,
                               const struct gw_backend_config *a,
                               const struct gw_backend_config *b)
@@ -239,12 +253,13 @@ static int check_backend_pair(struct gw_reader *reader,
     struct ip right = ip_of(&b->address);
 
     if (strcmp(a->id, b->id) == 0)
-        return gw_option_fail(reader, gw_option_blame(reader, "backend"),
+        return gw_option_fail(reader,
+                              gw_option_blame_pool(reader, "backend", b->pool),
                               "the id %s is given twice", a->id);
-    if (is_same(&left, &right))
-        return gw_option_fail(reader, gw_option_blame(reader, "backend"),
-                              "%s and %s are the same address", a->address.text,
-                              b->address.text);
+    if (a->pool == b->pool && is_same(&left, &right))
+        return gw_option_fail(
+            reader, gw_option_blame_pool(reader, "backend", b->pool),
+            "%s and %s are the same address", a->address.text, b->address.text);
     return 0;
 }
 
@@ -252,10 +267,6 @@ static int check_backends(struct gw_reader *reader)
 {
     const struct gw_config *config = reader->config;
 
-    if (config->backend_count == 0)
-        return gw_option_fail(reader, gw_option_blame(reader, "backend"),
-                              "none is given; give at least one, as in "
-                              "--backend 127.0.0.1:3001");
     for (size_t i = 0; i < config->backend_count; i++) {
         const struct gw_backend_config *one = &config->backends[i];
 
@@ -265,24 +276,42 @@ static int check_backends(struct gw_reader *reader)
         for (size_t j = 0; j < config->listen_count; j++)
             if (is_own(&config->listen[j].address, &one->address))
                 return gw_option_fail(
-                    reader, gw_option_blame(reader, "backend"),
+                    reader, gw_option_blame_pool(reader, "backend", one->pool),
                     "%s is where sidgate itself listens", one->address.text);
     }
     return 0;
 }
 
-static int check_paths(struct gw_reader *reader)
+static bool is_same_lookup(const struct gw_discover_config *a,
+                           const struct gw_discover_config *b)
+{
+    return a->backend.pool == b->backend.pool && a->port == b->port &&
+           a->is_srv == b->is_srv && strcmp(a->name, b->name) == 0;
+}
+
+static int check_lookups(struct gw_reader *reader)
 {
     const struct gw_config *config = reader->config;
 
-    if (config->path_count == 0)
-        return gw_option_fail(reader, gw_option_blame(reader, "path"),
-                              "at least one is needed");
-    for (size_t i = 0; i < config->path_count; i++)
-        for (size_t j = i + 1; j < config->path_count; j++)
-            if (strcmp(config->paths[i], config->paths[j]) == 0)
-                return gw_option_fail(reader, gw_option_blame(reader, "path"),
-                                      "%s is given twice", config->paths[i]);
+    for (size_t i = 0; i < config->discover_count; i++)
+        for (size_t j = i + 1; j < config->discover_count; j++)
+            if (is_same_lookup(&config->discover[i], &config->discover[j]))
+                return gw_option_fail(
+                    reader,
+                    gw_option_blame_pool(reader, "discover",
+                                         config->discover[i].backend.pool),
+                    "%s is given twice", config->discover[i].name);
+    for (size_t i = 0; i < config->dns_server_count; i++)
+        for (size_t j = i + 1; j < config->dns_server_count; j++) {
+            struct ip one = ip_of(&config->dns_servers[i]);
+            struct ip two = ip_of(&config->dns_servers[j]);
+
+            if (is_same(&one, &two))
+                return gw_option_fail(
+                    reader, gw_option_blame(reader, "dns-server"),
+                    "%s and %s are the same address",
+                    config->dns_servers[i].text, config->dns_servers[j].text);
+        }
     return 0;
 }
 
@@ -292,7 +321,9 @@ int gw_options_check(struct gw_reader *reader)
 
     if (resolve_all(reader) != 0 || check_listeners(reader) != 0 ||
         check_admin(reader) != 0 || check_backends(reader) != 0 ||
-        check_paths(reader) != 0 || gw_options_read_secrets(reader) != 0)
+        check_lookups(reader) != 0 || gw_options_check_pools(reader) != 0 ||
+        gw_options_check_store(reader) != 0 ||
+        gw_options_read_secrets(reader) != 0)
         return -1;
     if (config->max_request_line_bytes > config->max_head_bytes)
         return gw_option_fail(

@@ -102,7 +102,7 @@ int gw_option_set_certificate(struct gw_reader *reader,
 int gw_option_set_pair(struct gw_reader *reader, const struct gw_option *option,
                        const char *text)
 {
-    struct gw_certificate_config *pair = &reader->config->backend_certificate;
+    struct gw_certificate_config *pair = gw_option_field_of(reader, option);
 
     if (*text == '\0') {
         memset(pair, 0, sizeof(*pair));

@@ -96,9 +96,9 @@ static int set_number(struct gw_reader *reader, const struct gw_option *option,
 static int set_scalar(struct gw_reader *reader, const struct gw_option *option,
                       const cJSON *item)
 {
-    bool is_number = option->kind == GW_KIND_COUNT ||
-                     option->kind == GW_KIND_SIZE ||
-                     option->kind == GW_KIND_TIME;
+    bool is_number =
+        option->kind == GW_KIND_COUNT || option->kind == GW_KIND_SIZE ||
+        option->kind == GW_KIND_TIME || option->kind == GW_KIND_STATUS_RANGE;
 
     if (option->kind == GW_KIND_SWITCH) {
         if (!cJSON_IsBool(item))
@@ -113,6 +113,8 @@ static int set_scalar(struct gw_reader *reader, const struct gw_option *option,
         return gw_option_set(reader, option, item->valuestring);
     return gw_option_fail(reader, option, "the value must be a %s",
                           option->kind == GW_KIND_COUNT ? "number"
+                          : option->kind == GW_KIND_STATUS_RANGE
+                              ? "number or a string"
                           : is_number ? "number or a string with a unit"
                                       : "string");
 }
@@ -138,20 +140,126 @@ static int set_list(struct gw_reader *reader, const struct gw_option *option,
     return 0;
 }
 
-static int set_key(struct gw_reader *reader, const cJSON *item)
+static int set_option(struct gw_reader *reader, const struct gw_option *option,
+                      const cJSON *item)
 {
-    const struct gw_option *option = gw_option_find(item->string, '_');
-
-    if (option == NULL || option->kind == GW_KIND_CONFIG ||
-        option->kind == GW_KIND_ACTION)
-        return fail(reader, "unknown key ", item->string);
-    if (reader->given[option - gw_option_table] == GW_ORIGIN_FILE)
+    if (gw_option_is_given(reader, option))
         return gw_option_fail(reader, option, "given more than once");
     if (gw_option_begin(reader, option) != 0)
         return -1;
     if (gw_option_repeats(option))
         return set_list(reader, option, item);
     return set_scalar(reader, option, item);
+}
+
+static int fail_pool(struct gw_reader *reader, const char *text,
+                     const char *detail)
+{
+    char start[128];
+
+    snprintf(start, sizeof(start), "pools[%zu]: %s", reader->pool - 1, text);
+    return fail(reader, start, detail);
+}
+
+static bool is_pool_known(const struct gw_reader *reader, const char *name)
+{
+    for (size_t i = 0; i < reader->pool; i++)
+        if (strcmp(reader->config->pools[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The name comes before all else, wherever it stands: it is a part of the
+ * backends' ids. */
+static int set_pool_name(struct gw_reader *reader, const cJSON *object)
+{
+    char *out = reader->config->pools[reader->pool].name;
+    const cJSON *item = NULL;
+
+    for (const cJSON *at = object->child; at != NULL; at = at->next) {
+        if (strcmp(at->string, "name") != 0)
+            continue;
+        if (item != NULL)
+            return fail_pool(reader, "name: given more than once", "");
+        item = at;
+    }
+    if (item == NULL)
+        return fail_pool(reader, "name is missing", "");
+    if (!cJSON_IsString(item))
+        return fail_pool(reader, "name: the value must be a string", "");
+    if (!gw_option_is_pool_name(item->valuestring))
+        return fail_pool(reader,
+                         "name: not 1 to 31 letters, digits, '.', '_' "
+                         "or '-': ",
+                         item->valuestring);
+    if (strcmp(item->valuestring, GW_POOL_DEFAULT) == 0)
+        return fail_pool(reader,
+                         "name: this is the first pool's, which the "
+                         "keys outside of pools are about: ",
+                         item->valuestring);
+    if (is_pool_known(reader, item->valuestring))
+        return fail_pool(reader,
+                         "name: another pool has it: ", item->valuestring);
+    memcpy(out, item->valuestring, strlen(item->valuestring) + 1);
+    return 0;
+}
+
+static int set_pool(struct gw_reader *reader, const cJSON *object)
+{
+    if (!cJSON_IsObject(object))
+        return fail_pool(reader, "not an object", "");
+    if (set_pool_name(reader, object) != 0)
+        return -1;
+    for (const cJSON *item = object->child; item != NULL; item = item->next) {
+        const struct gw_option *option = gw_option_find(item->string, '_');
+
+        if (strcmp(item->string, "name") == 0)
+            continue;
+        if (option == NULL)
+            return fail_pool(reader, "unknown key ", item->string);
+        if (!gw_option_is_for_pools(option))
+            return fail_pool(reader, "no key of a pool: ", item->string);
+        if (set_option(reader, option, item) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int set_pools(struct gw_reader *reader, const cJSON *list)
+{
+    const cJSON *object;
+    char most[16];
+    int status = 0;
+
+    snprintf(most, sizeof(most), "%d are given", GW_POOL_COUNT_MAX - 1);
+    if (reader->has_pools)
+        return fail(reader, "pools: given more than once", "");
+    reader->has_pools = true;
+    if (!cJSON_IsArray(list))
+        return fail(reader, "pools: the value must be a list of objects", "");
+    cJSON_ArrayForEach(object, list)
+    {
+        if (reader->config->pool_count == GW_POOL_COUNT_MAX)
+            return fail(reader, "pools: more than ", most);
+        reader->pool = reader->config->pool_count++;
+        status = set_pool(reader, object);
+        reader->pool = 0;
+        if (status != 0)
+            break;
+    }
+    return status;
+}
+
+static int set_key(struct gw_reader *reader, const cJSON *item)
+{
+    const struct gw_option *option = gw_option_find(item->string, '_');
+
+    if (strcmp(item->string, "pools") == 0)
+        return set_pools(reader, item);
+    if (option == NULL || option->kind == GW_KIND_CONFIG ||
+        option->kind == GW_KIND_ACTION)
+        return fail(reader, "unknown key ", item->string);
+    return set_option(reader, option, item);
 }
 
 int gw_options_json(struct gw_reader *reader, char *text, size_t len)

@@ -73,10 +73,14 @@ static bool parse_quantity(enum gw_option_kind kind, const char *text,
     return true;
 }
 
-static void *field_of(const struct gw_reader *reader,
-                      const struct gw_option *option)
+bool gw_options_parse_time(const char *text, int64_t *ms)
 {
-    return (char *)reader->config + option->offset;
+    uint64_t value;
+
+    if (!parse_quantity(GW_KIND_TIME, text, &value) || value > INT64_MAX)
+        return false;
+    *ms = (int64_t)value;
+    return true;
 }
 
 static void store_number(void *field, size_t width, uint64_t value)
@@ -91,9 +95,9 @@ static void store_number(void *field, size_t width, uint64_t value)
 }
 
 uint64_t gw_option_number(const struct gw_option *option,
-                          const struct gw_config *config)
+                          const struct gw_config *config, size_t pool)
 {
-    const char *field = (const char *)config + option->offset;
+    const void *field = gw_option_field(option, config, pool);
     uint64_t wide;
     uint32_t narrow;
 
@@ -125,7 +129,7 @@ static int set_quantity(struct gw_reader *reader,
     if (value < option->min || value > option->max)
         return gw_option_fail(reader, option, "%.64s is not between %s and %s",
                               text, low, high);
-    store_number(field_of(reader, option), option->width, value);
+    store_number(gw_option_field_of(reader, option), option->width, value);
     return 0;
 }
 
@@ -154,7 +158,7 @@ static int set_choice(struct gw_reader *reader, const struct gw_option *option,
 
     for (size_t n = 0; gw_choice_word(option, n, word); n++) {
         if (strcmp(word, text) == 0) {
-            store_number(field_of(reader, option), option->width, n);
+            store_number(gw_option_field_of(reader, option), option->width, n);
             return 0;
         }
     }
@@ -170,26 +174,15 @@ static int set_switch(struct gw_reader *reader, const struct gw_option *option,
     if (!value && strcmp(text, "false") != 0)
         return gw_option_fail(reader, option, "%.64s is neither true nor false",
                               text);
-    memcpy(field_of(reader, option), &value, sizeof(value));
+    memcpy(gw_option_field_of(reader, option), &value, sizeof(value));
     return 0;
 }
 
-/* Nothing that is wrong with a URL may show the password in it: only
- * store_url_parse writes such lines. */
-static int set_store(struct gw_reader *reader, const struct gw_option *option,
-                     const char *text)
+void gw_option_lower(const char *text, size_t len, char *out)
 {
-    struct gw_config *config = reader->config;
-    char problem[STORE_URL_ERROR_MAX];
-    size_t len = strlen(text);
-
-    if (len >= sizeof(config->store_url))
-        return gw_option_fail(reader, option, "the URL is over %zu bytes",
-                              sizeof(config->store_url) - 1);
-    if (store_url_parse(text, &config->store, problem) != 0)
-        return gw_option_fail(reader, option, "%s", problem);
-    memcpy(config->store_url, text, len + 1);
-    return 0;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)tolower((unsigned char)text[i]);
+    out[len] = '\0';
 }
 
 bool gw_option_has_only(const char *text, size_t len, const char *others)
@@ -211,7 +204,7 @@ static int set_word(struct gw_reader *reader, const struct gw_option *option,
         return gw_option_fail(reader, option,
                               "%.80s is not 1 to %zu letters, digits, %s", text,
                               option->width - 1, words);
-    memcpy(field_of(reader, option), text, len + 1);
+    memcpy(gw_option_field_of(reader, option), text, len + 1);
     return 0;
 }
 
@@ -249,7 +242,7 @@ static int set_file(struct gw_reader *reader, const struct gw_option *option,
 {
     if (gw_option_check_file(reader, option, text, option->width) != 0)
         return -1;
-    memcpy(field_of(reader, option), text, strlen(text) + 1);
+    memcpy(gw_option_field_of(reader, option), text, strlen(text) + 1);
     return 0;
 }
 
@@ -265,7 +258,7 @@ static int set_text(struct gw_reader *reader, const struct gw_option *option,
         if (text[i] < ' ' || text[i] > '~')
             return gw_option_fail(reader, option,
                                   "%.200s is not printable ASCII", text);
-    memcpy(field_of(reader, option), text, len + 1);
+    memcpy(gw_option_field_of(reader, option), text, len + 1);
     return 0;
 }
 
@@ -319,62 +312,6 @@ int gw_option_split(struct gw_reader *reader, const struct gw_option *option,
     return 0;
 }
 
-enum { LIST_FIRST = GW_KIND_LISTEN, LIST_LAST = GW_KIND_CERTIFICATE };
-
-static const struct list {
-    size_t offset; /* of the count in gw_config */
-    size_t max;
-} lists[] = {
-#define LIST(kind, count, max)                                                 \
-    [GW_KIND_##kind] = {offsetof(struct gw_config, count), (max)}
-    LIST(LISTEN, listen_count, GW_LISTEN_COUNT_MAX),
-    LIST(BACKEND, backend_count, GW_BACKEND_COUNT_MAX),
-    LIST(PATH, path_count, GW_PATH_COUNT_MAX),
-    LIST(SOURCE, source_count, GW_SOURCE_COUNT_MAX),
-    LIST(NET, trusted_count, GW_TRUSTED_COUNT_MAX),
-    LIST(ORIGIN, origin_count, GW_ORIGIN_COUNT_MAX),
-    LIST(CERTIFICATE, certificate_count, GW_CERTIFICATE_COUNT_MAX),
-#undef LIST
-};
-
-static size_t *count_of(struct gw_config *config,
-                        const struct gw_option *option)
-{
-    return (void *)((char *)config + lists[option->kind].offset);
-}
-
-size_t gw_option_length(const struct gw_option *option,
-                        const struct gw_config *config)
-{
-    const char *at = (const char *)config + lists[option->kind].offset;
-    size_t count;
-
-    memcpy(&count, at, sizeof(count));
-    return count + (option->kind == GW_KIND_NET && config->trusts_unix);
-}
-
-bool gw_option_repeats(const struct gw_option *option)
-{
-    return (int)option->kind >= (int)LIST_FIRST &&
-           (int)option->kind <= (int)LIST_LAST;
-}
-
-int gw_option_begin(struct gw_reader *reader, const struct gw_option *option)
-{
-    enum gw_origin *given = &reader->given[option - gw_option_table];
-
-    if (*given == reader->origin && reader->origin != GW_ORIGIN_DEFAULT &&
-        !gw_option_repeats(option))
-        return gw_option_fail(reader, option, "given more than once");
-    if (*given != reader->origin && gw_option_repeats(option)) {
-        *count_of(reader->config, option) = 0;
-        if (option->kind == GW_KIND_NET)
-            reader->config->trusts_unix = false;
-    }
-    *given = reader->origin;
-    return 0;
-}
-
 int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
                   const char *text)
 {
@@ -383,7 +320,10 @@ int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
     static const set_fn setters[] = {
         [GW_KIND_LISTEN] = gw_option_set_listen,
         [GW_KIND_BACKEND] = gw_option_set_backend,
+        [GW_KIND_DISCOVER] = gw_option_set_discover,
+        [GW_KIND_DNS_SERVER] = gw_option_set_dns_server,
         [GW_KIND_PATH] = gw_option_set_path,
+        [GW_KIND_HOST] = gw_option_set_host,
         [GW_KIND_SOURCE] = gw_option_set_source,
         [GW_KIND_NET] = gw_option_set_net,
         [GW_KIND_ORIGIN] = gw_option_set_origin,
@@ -391,8 +331,14 @@ int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
         [GW_KIND_ADMIN] = gw_option_set_admin,
         [GW_KIND_PAIR] = gw_option_set_pair,
         [GW_KIND_USER] = gw_option_set_user,
+        [GW_KIND_PREFIX_PATH] = gw_option_set_prefix_path,
+        [GW_KIND_PATH_QUERY] = gw_option_set_path_query,
+        [GW_KIND_HASH_KEY] = gw_option_set_hash_key,
+        [GW_KIND_CANARY] = gw_option_set_canary,
+        [GW_KIND_STATUS_RANGE] = gw_option_set_status_range,
         [GW_KIND_TEXT] = set_text,
-        [GW_KIND_STORE] = set_store,
+        [GW_KIND_TLS_NAME] = gw_option_set_tls_name,
+        [GW_KIND_STORE] = gw_option_set_store,
         [GW_KIND_NAME] = set_name,
         [GW_KIND_CHOICE] = set_choice,
         [GW_KIND_SWITCH] = set_switch,
@@ -403,9 +349,7 @@ int gw_option_set(struct gw_reader *reader, const struct gw_option *option,
         [GW_KIND_FILE] = set_file,
     };
 
-    if (gw_option_repeats(option) &&
-        *count_of(reader->config, option) == lists[option->kind].max)
-        return gw_option_fail(reader, option, "more than %zu are given",
-                              lists[option->kind].max);
+    if (gw_option_repeats(option) && gw_option_make_room(reader, option) != 0)
+        return -1;
     return setters[option->kind](reader, option, text);
 }

@@ -2,7 +2,6 @@
 /* The option table as help, as manual page and as configuration file. */
 #include "gateway/options_parse.h"
 
-#include <netinet/in.h>
 #include <string.h>
 
 enum { HELP_INDENT = 8, LINE_WIDTH = 78 };
@@ -60,6 +59,23 @@ static void facts(const struct gw_option *option, char *out, size_t size)
     }
 }
 
+/* The value's form behind its option, in several lines where it is long: cut
+ * before what may be left out, or stand in its place. */
+static void help_form(FILE *out, const char *name, const char *form)
+{
+    int column = fprintf(out, "  --%s ", name);
+
+    while (*form != '\0') {
+        int len = 1 + (int)strcspn(form + 1, "[|");
+
+        if (column + len > LINE_WIDTH)
+            column = fprintf(out, "\n%*s", HELP_INDENT, "");
+        column += fprintf(out, "%.*s", len, form);
+        form += len;
+    }
+    fputc('\n', out);
+}
+
 static void help_option(FILE *out, const struct gw_option *option)
 {
     char text[1024];
@@ -71,7 +87,7 @@ static void help_option(FILE *out, const struct gw_option *option)
     else if (*option->argument == '\0' || option->kind == GW_KIND_SWITCH)
         fprintf(out, "  --%s\n", option->name);
     else
-        fprintf(out, "  --%s %s\n", option->name, option->argument);
+        help_form(out, option->name, option->argument);
     snprintf(text, sizeof(text), "%s%s%s%s", option->help,
              *extra == '\0' ? "" : " (", extra, *extra == '\0' ? "" : ")");
     print_wrapped(out, text, HELP_INDENT, false);
@@ -118,6 +134,8 @@ static void man_option(FILE *out, const struct gw_option *option)
     facts(option, extra, sizeof(extra));
     if (*extra != '\0')
         fprintf(out, "%c%s.\n", extra[0] == 'd' ? 'D' : extra[0], extra + 1);
+    if (gw_option_is_for_pools(option))
+        fputs("Each pool may have its own.\n", out);
 }
 
 void gw_options_man(FILE *out)
@@ -149,161 +167,110 @@ static void print_string(FILE *out, const char *text)
     fputc('"', out);
 }
 
-static void listen_text(const struct gw_listen_config *listen, char *out,
-                        size_t size)
+static void print_key(FILE *out, const char *name)
 {
-    char redirect[24] = "";
-    char mode[24] = "";
-
-    if (listen->redirects)
-        snprintf(redirect, sizeof(redirect), ",redirect");
-    if (listen->redirects && listen->https_port != GW_HTTPS_PORT)
-        snprintf(redirect, sizeof(redirect), ",redirect=%u",
-                 (unsigned)listen->https_port);
-    if (gw_address_is_unix(&listen->address) &&
-        listen->unix_mode != GW_UNIX_MODE)
-        snprintf(mode, sizeof(mode), ",mode=%04o", listen->unix_mode);
-    snprintf(out, size, "%s%s%s%s%s", listen->address.text,
-             listen->is_tls ? ",tls" : "", listen->has_proxy ? ",proxy" : "",
-             redirect, mode);
+    fputc('"', out);
+    for (; *name != '\0'; name++)
+        fputc(*name == '-' ? '_' : *name, out);
+    fputs("\": ", out);
 }
 
-static void backend_text(const struct gw_backend_config *backend, char *out,
-                         size_t size)
+/* One configuration, or one of its pools. */
+struct printer {
+    FILE *out;
+    const struct gw_config *config;
+    size_t pool;
+    int indent; /* of its keys */
+};
+
+static void print_list(const struct printer *printer,
+                       const struct gw_option *option)
 {
-    bool has_id = strcmp(backend->id, backend->address.text) != 0;
-    char host[GW_ADDRESS_MAX];
-    bool has_name;
-    char weight[24] = "";
-
-    gw_address_host(&backend->address, host);
-    has_name = backend->is_tls && strcmp(backend->tls_name, host) != 0;
-    if (backend->weight != 1)
-        snprintf(weight, sizeof(weight), ",weight=%u", backend->weight);
-    snprintf(out, size, "%s%s%s%s%s%s%s%s", has_id ? backend->id : "",
-             has_id ? "=" : "", backend->address.text, weight,
-             backend->is_tls ? ",tls" : "", has_name ? ",name=" : "",
-             has_name ? backend->tls_name : "",
-             backend->is_unverified ? ",verify=off" : "");
-}
-
-static void net_text(const struct gw_net *net, char *out, size_t size)
-{
-    char base[INET6_ADDRSTRLEN];
-    unsigned all = net->base.family == AF_INET ? 32 : 128;
-
-    gw_peer_text(&net->base, base, sizeof(base));
-    if (net->bits == all)
-        snprintf(out, size, "%s", base);
-    else
-        snprintf(out, size, "%s/%u", base, (unsigned)net->bits);
-}
-
-static void certificate_text(const struct gw_certificate_config *certificate,
-                             char *out, size_t size)
-{
-    bool has_key = strcmp(certificate->key, certificate->file) != 0;
-    bool has_ocsp = certificate->ocsp[0] != '\0';
-
-    snprintf(out, size, "%s%s%s%s%s", certificate->file, has_key ? ",key=" : "",
-             has_key ? certificate->key : "", has_ocsp ? ",ocsp=" : "",
-             has_ocsp ? certificate->ocsp : "");
-}
-
-/* The n-th value of a list as text; false past the last. */
-static bool list_value(const struct gw_option *option,
-                       const struct gw_config *config, size_t n,
-                       char out[GW_OPTION_TEXT_MAX])
-{
-    const size_t size = GW_OPTION_TEXT_MAX;
-    size_t count = gw_option_length(option, config);
-
-    if (n >= count)
-        return false;
-    switch ((int)option->kind) {
-    case GW_KIND_LISTEN:
-        listen_text(&config->listen[n], out, size);
-        break;
-    case GW_KIND_BACKEND:
-        backend_text(&config->backends[n], out, size);
-        break;
-    case GW_KIND_PATH:
-        snprintf(out, size, "%s", config->paths[n]);
-        break;
-    case GW_KIND_SOURCE:
-        snprintf(out, size, "%s", config->sources[n].text);
-        break;
-    case GW_KIND_NET:
-        if (n < config->trusted_count)
-            net_text(&config->trusted[n], out, size);
-        else
-            snprintf(out, size, "unix");
-        break;
-    case GW_KIND_ORIGIN:
-        snprintf(out, size, "%s", config->origins[n]);
-        break;
-    default:
-        certificate_text(&config->certificates[n], out, size);
-        break;
-    }
-    return true;
-}
-
-static void print_list(FILE *out, const struct gw_option *option,
-                       const struct gw_config *config)
-{
+    FILE *out = printer->out;
     char text[GW_OPTION_TEXT_MAX];
-    size_t n = 0;
+    size_t count = 0;
 
     fputc('[', out);
-    for (; list_value(option, config, n, text); n++) {
-        fputs(n == 0 ? "\n    " : ",\n    ", out);
+    for (size_t n = 0;
+         gw_option_list_text(option, printer->config, printer->pool, n, text);
+         n++) {
+        if (text[0] == '\0')
+            continue;
+        fprintf(out, "%s\n%*s", count++ == 0 ? "" : ",", printer->indent + 2,
+                "");
         print_string(out, text);
     }
-    fputs(n == 0 ? "]" : "\n  ]", out);
+    if (count > 0)
+        fprintf(out, "\n%*s", printer->indent, "");
+    fputc(']', out);
 }
 
-static void print_scalar(FILE *out, const struct gw_option *option,
-                         const struct gw_config *config)
+static void print_option(const struct printer *printer,
+                         const struct gw_option *option)
 {
-    char text[sizeof(config->store_url) + 4]; /* the mask may be longer */
-    const void *field = (const char *)config + option->offset;
+    char text[GW_VALUE_TEXT_MAX];
 
-    switch ((int)option->kind) {
-    case GW_KIND_SWITCH:
-        fputs(*(const bool *)field ? "true" : "false", out);
+    print_key(printer->out, option->name);
+    if (gw_option_repeats(option)) {
+        print_list(printer, option);
         return;
-    case GW_KIND_COUNT:
-        fprintf(out, "%llu",
-                (unsigned long long)gw_option_number(option, config));
-        return;
-    case GW_KIND_SIZE:
-    case GW_KIND_TIME:
-        gw_quantity_text(option->kind, gw_option_number(option, config), text);
-        break;
-    case GW_KIND_CHOICE:
-        if (!gw_choice_word(option, gw_option_number(option, config), text))
-            text[0] = '\0';
-        break;
-    case GW_KIND_STORE:
-        store_url_masked(config->store_url, text, sizeof(text));
-        break;
-    case GW_KIND_ADMIN:
-        snprintf(text, sizeof(text), "%s",
-                 config->admin.text[0] == '\0' ? "off" : config->admin.text);
-        break;
-    case GW_KIND_PAIR:
-        certificate_text(field, text, sizeof(text));
-        break;
-    default:
-        snprintf(text, sizeof(text), "%s", (const char *)field);
-        break;
     }
-    print_string(out, text);
+    gw_option_text(option, printer->config, printer->pool, text);
+    if (option->kind == GW_KIND_SWITCH || option->kind == GW_KIND_COUNT)
+        fputs(text, printer->out);
+    else
+        print_string(printer->out, text);
+}
+
+/* Is it as in the first pool, for a pool that says nothing of it? */
+static bool is_unsaid(const struct gw_option *option,
+                      const struct gw_config *config, size_t pool)
+{
+    char first[GW_VALUE_TEXT_MAX];
+    char text[GW_VALUE_TEXT_MAX];
+
+    if (gw_option_repeats(option) || option->kind == GW_KIND_PREFIX_PATH ||
+        option->kind == GW_KIND_CANARY)
+        return false;
+    gw_option_text(option, config, 0, first);
+    gw_option_text(option, config, pool, text);
+    return strcmp(first, text) == 0;
+}
+
+static void print_pool(const struct printer *printer)
+{
+    FILE *out = printer->out;
+    const struct gw_config *config = printer->config;
+
+    fprintf(out, "%s\n    {\n      \"name\": ", printer->pool == 1 ? "" : ",");
+    print_string(out, config->pools[printer->pool].name);
+    for (size_t i = 0; i < gw_option_count; i++) {
+        const struct gw_option *option = &gw_option_table[i];
+
+        if (!gw_option_is_for_pools(option) ||
+            is_unsaid(option, config, printer->pool))
+            continue;
+        fprintf(out, ",\n%*s", printer->indent, "");
+        print_option(printer, option);
+    }
+    fputs("\n    }", out);
+}
+
+static void print_pools(const struct gw_config *config, FILE *out)
+{
+    struct printer printer = {.out = out, .config = config, .indent = 6};
+
+    fputs(",\n  \"pools\": [", out);
+    for (size_t i = 1; i < config->pool_count; i++) {
+        printer.pool = i;
+        print_pool(&printer);
+    }
+    fputs(config->pool_count > 1 ? "\n  ]" : "]", out);
 }
 
 void gw_options_print(const struct gw_config *config, FILE *out)
 {
+    const struct printer printer = {.out = out, .config = config, .indent = 2};
     const char *separator = "{\n  ";
 
     for (size_t i = 0; i < gw_option_count; i++) {
@@ -314,14 +281,8 @@ void gw_options_print(const struct gw_config *config, FILE *out)
             continue;
         fputs(separator, out);
         separator = ",\n  ";
-        fputc('"', out);
-        for (const char *at = option->name; *at != '\0'; at++)
-            fputc(*at == '-' ? '_' : *at, out);
-        fputs("\": ", out);
-        if (gw_option_repeats(option))
-            print_list(out, option, config);
-        else
-            print_scalar(out, option, config);
+        print_option(&printer, option);
     }
+    print_pools(config, out);
     fputs("\n}\n", out);
 }

@@ -45,25 +45,36 @@ static ssize_t read_secret(struct gw_reader *reader,
     return len;
 }
 
-static int read_password(struct gw_reader *reader)
+/* Of Redis or of Sentinels. */
+static int read_password(struct gw_reader *reader, const char *option_name,
+                         const char *name, char password[STORE_SECRET_MAX])
 {
-    struct gw_config *config = reader->config;
-    const struct gw_option *option =
-        gw_option_blame(reader, "store-password-file");
-    const char *name = config->store_password_file;
+    const struct gw_option *option = gw_option_blame(reader, option_name);
     ssize_t len;
 
     if (name[0] == '\0')
         return 0;
-    len = read_secret(reader, option, name, 1, config->store_password);
+    len = read_secret(reader, option, name, 1, password);
     if (len < 0)
         return -1;
-    if (memchr(config->store_password, '\n', (size_t)len) != NULL ||
-        memchr(config->store_password, '\0', (size_t)len) != NULL)
+    if (memchr(password, '\n', (size_t)len) != NULL ||
+        memchr(password, '\0', (size_t)len) != NULL)
         return gw_option_fail(reader, option,
                               "%s holds more than one line, or a zero byte",
                               name);
     return 0;
+}
+
+static int read_passwords(struct gw_reader *reader)
+{
+    struct gw_config *config = reader->config;
+
+    if (read_password(reader, "store-password-file",
+                      config->store_password_file, config->store_password) != 0)
+        return -1;
+    return read_password(reader, "sentinel-password-file",
+                         config->sentinel_password_file,
+                         config->sentinel_password);
 }
 
 static int read_hash_secret(struct gw_reader *reader)
@@ -83,21 +94,20 @@ static int read_hash_secret(struct gw_reader *reader)
     return 0;
 }
 
-static int read_token(struct gw_reader *reader)
+/* One of the operator listener's. */
+static int read_token(struct gw_reader *reader, const char *option_name,
+                      const char *name, char token[STORE_SECRET_MAX])
 {
-    struct gw_config *config = reader->config;
-    const struct gw_option *option =
-        gw_option_blame(reader, "admin-token-file");
-    const char *name = config->admin_token_file;
+    const struct gw_option *option = gw_option_blame(reader, option_name);
     ssize_t len;
 
     if (name[0] == '\0')
         return 0;
-    len = read_secret(reader, option, name, SECRET_MIN, config->admin_token);
+    len = read_secret(reader, option, name, SECRET_MIN, token);
     if (len < 0)
         return -1;
     for (ssize_t i = 0; i < len; i++)
-        if (config->admin_token[i] <= ' ' || config->admin_token[i] > '~')
+        if (token[i] <= ' ' || token[i] > '~')
             return gw_option_fail(reader, option,
                                   "%s holds more than visible ASCII "
                                   "characters",
@@ -105,9 +115,29 @@ static int read_token(struct gw_reader *reader)
     return 0;
 }
 
+static int read_tokens(struct gw_reader *reader)
+{
+    struct gw_config *config = reader->config;
+
+    if (read_token(reader, "admin-token-file", config->admin_token_file,
+                   config->admin_token) != 0 ||
+        read_token(reader, "admin-read-token-file",
+                   config->admin_read_token_file,
+                   config->admin_read_token) != 0)
+        return -1;
+    /* Whoever has it could do more than its file's name says. */
+    if (config->admin_read_token[0] != '\0' &&
+        strcmp(config->admin_read_token, config->admin_token) == 0)
+        return gw_option_fail(reader,
+                              gw_option_blame(reader, "admin-read-token-file"),
+                              "%s holds the same token as --admin-token-file",
+                              config->admin_read_token_file);
+    return 0;
+}
+
 int gw_options_read_secrets(struct gw_reader *reader)
 {
-    if (read_password(reader) != 0 || read_hash_secret(reader) != 0)
+    if (read_passwords(reader) != 0 || read_hash_secret(reader) != 0)
         return -1;
-    return read_token(reader);
+    return read_tokens(reader);
 }

@@ -38,6 +38,25 @@ struct gw_recovery_table *gw_recovery_new(struct gw_worker *worker)
     return table;
 }
 
+bool gw_recovery_uses(const struct gw_worker *worker,
+                      const struct gw_backend *backend)
+{
+    const struct gw_recovery_table *table = worker->recovery;
+    for (size_t i = 0; table->count > 0 && i < GW_SEARCH_BUCKETS; i++)
+        for (const struct gw_search *search = table->buckets[i]; search != NULL;
+             search = search->next)
+            if (search->owner == backend ||
+                (backend->index < search->ask_count &&
+                 search->asks[backend->index] != NULL))
+                return true;
+    return false;
+}
+
+void gw_recovery_configure(struct gw_worker *worker)
+{
+    worker->recovery->payers.rate = worker->config->recovery_rate;
+}
+
 bool gw_recovery_may_park(const struct gw_recovery_table *table)
 {
     return table->parked_count < PARKED_MAX;
@@ -263,7 +282,7 @@ static struct gw_search *search_new(struct gw_recovery_table *table,
                                     const struct gw_lookup_about *about)
 {
     struct gw_worker *worker = table->worker;
-    size_t backends = worker->server->backends->count;
+    size_t backends = gw_backends_used(worker->server->backends);
     struct gw_payer *payer =
         gw_payer_open(&table->payers, about->peer, worker->now_ms);
     if (payer == NULL)
@@ -278,6 +297,8 @@ static struct gw_search *search_new(struct gw_recovery_table *table,
         return NULL;
     }
     search->worker = worker;
+    search->pool = about->pool;
+    search->ask_count = (unsigned)backends;
     search->payer = payer;
     search->state = GW_SEARCH_READING;
     search->sid = *about->sid;
@@ -294,11 +315,13 @@ static struct gw_search *search_new(struct gw_recovery_table *table,
     return search;
 }
 
+/* Each pool has its own backends to ask. */
 static struct gw_search *search_find(struct gw_recovery_table *table,
-                                     const struct eio_sid *sid)
+                                     const struct gw_lookup_about *about)
 {
-    struct gw_search *search = *bucket_of(table, sid);
-    while (search != NULL && !eio_sid_equal(&search->sid, sid))
+    struct gw_search *search = *bucket_of(table, about->sid);
+    while (search != NULL && (search->pool != about->pool ||
+                              !eio_sid_equal(&search->sid, about->sid)))
         search = search->next;
     return search;
 }
@@ -314,8 +337,7 @@ static bool is_past_store(const struct gw_search *search)
 void gw_recovery_find(struct gw_worker *worker, struct gw_lookup *lookup)
 {
     struct gw_recovery_table *table = worker->recovery;
-    const struct eio_sid *sid = lookup->about.sid;
-    struct gw_search *search = search_find(table, sid);
+    struct gw_search *search = search_find(table, &lookup->about);
     bool is_new = search == NULL;
     if (!is_new && !lookup->may_recover && is_past_store(search)) {
         lookup->done(lookup, GW_AFFINITY_UNKNOWN);

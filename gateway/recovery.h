@@ -29,6 +29,13 @@ void gw_recovery_find(struct gw_worker *worker, struct gw_lookup *lookup);
 /* The lookup no longer waits. */
 void gw_recovery_leave(struct gw_lookup *lookup);
 
+/* Whether any search asks this backend, or has found it. */
+bool gw_recovery_uses(const struct gw_worker *worker,
+                      const struct gw_backend *backend);
+
+/* worker->config is another one now. */
+void gw_recovery_configure(struct gw_worker *worker);
+
 /* Ends all searches without telling anybody (the worker stops). */
 void gw_recovery_cut(struct gw_worker *worker);
 void gw_recovery_free(struct gw_recovery_table *table);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Writes to the shared store what this process knows and the store does not
- * hold: after a loss everything, after an outage what was bound meanwhile. At
- * a bounded rate, in the first worker.
+ * hold: after a loss everything that was in the slots which it is about, after
+ * an outage what was bound meanwhile. At a bounded rate, in the first worker.
  */
 #ifndef SIDGATE_GATEWAY_REPUBLISH_H
 #define SIDGATE_GATEWAY_REPUBLISH_H

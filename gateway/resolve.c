@@ -54,6 +54,11 @@ bool gw_resolve_literal(const char *host, uint16_t port,
     return look_up(host, port, AI_NUMERICHOST, out);
 }
 
+void gw_resolve_wait(const char *host, uint16_t port, struct gw_resolved *out)
+{
+    look_up(host, port, 0, out);
+}
+
 static void job_free(struct gw_resolve *job)
 {
     pthread_mutex_destroy(&job->lock);
@@ -75,7 +80,7 @@ static void deliver(struct gw_worker *worker, struct gw_mail *mail)
 static void *run(void *arg)
 {
     struct gw_resolve *job = arg;
-    look_up(job->host, job->port, 0, &job->found);
+    gw_resolve_wait(job->host, job->port, &job->found);
     pthread_mutex_lock(&job->lock);
     bool is_wanted = job->worker != NULL;
     if (is_wanted)

@@ -26,6 +26,9 @@ struct gw_resolve;
 bool gw_resolve_literal(const char *host, uint16_t port,
                         struct gw_resolved *out);
 
+/* Asks the system and waits for it: for a thread that may. */
+void gw_resolve_wait(const char *host, uint16_t port, struct gw_resolved *out);
+
 typedef void (*gw_resolve_fn)(void *arg, const struct gw_resolved *found);
 
 /* `done` runs in the worker's thread, later and once. NULL when no thread can

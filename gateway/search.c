@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Carries out the search for the backend of a sid: the store, the backends. */
 #include "gateway/search.h"
-#include "gateway/denied.h"
 #include "gateway/log.h"
+#include "gateway/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +43,8 @@ void gw_search_conclude(struct gw_search *search, enum gw_affinity result)
     if (is_found) {
         gw_session_read(&session, &search->record, search->owner);
         session.life_ms = search->life_ms;
+        if (search->owners > 0)
+            session.source = GW_OWNER_RECOVERY;
     }
     struct gw_recovery_wait *wait = gw_search_dismiss(search, is_found);
     while (wait != NULL) {
@@ -93,11 +95,12 @@ static bool dismiss_readers(struct gw_search *search)
 
 static void recover(struct gw_search *search)
 {
-    const struct gw_config *config = search->worker->config;
+    const struct gw_pool_config *pool =
+        &search->worker->config->pools[search->pool];
     if (!dismiss_readers(search))
         return;
     /* netty-socketio answers every PUT as an owner would. */
-    if (config->recovery != GW_RECOVERY_PROBE || config->netty ||
+    if (pool->recovery != GW_RECOVERY_PROBE || pool->netty ||
         search->sid.len < SID_MIN) {
         gw_search_conclude(search, search->is_store_silent
                                        ? GW_AFFINITY_UNAVAILABLE
@@ -118,8 +121,7 @@ static void on_read(struct store_request *request, enum store_status status,
     if (status == STORE_OK) {
         search->record = *record;
         search->life_ms = life_ms;
-        search->owner =
-            gw_backend_find(worker->server->backends, record->backend);
+        search->owner = gw_affinity_owner(worker, record, search->pool);
         if (search->owner != NULL) {
             gw_affinity_remember(worker, &search->sid, record, life_ms, true);
             gw_search_conclude(search, GW_AFFINITY_FOUND);
@@ -150,8 +152,7 @@ void gw_search_read(struct gw_search *search)
 
 void gw_search_stop_asking(struct gw_search *search)
 {
-    size_t count = search->worker->server->backends->count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < search->ask_count; i++)
         gw_ask_cancel(&search->asks[i]);
     search->pending = 0;
 }
@@ -208,6 +209,8 @@ static void bind_owner(struct gw_search *search)
     gw_log(GW_LOG_INFO, "session_recovered", "sid", masked, "backend",
            record->backend);
     gw_search_stop_asking(search);
+    /* The store may take longer than what was waited for. */
+    gw_timer_stop(&worker->wheel, &search->settle);
     gw_search_enter(search, GW_SEARCH_BINDING);
     put_owner(search, NULL);
 }
@@ -239,8 +242,7 @@ static void conclude_without_owner(struct gw_search *search)
         return;
     }
     if (!search->is_unclear)
-        gw_denied_add(worker->server->denied, &search->sid, worker->now_ms,
-                      DENIED_MS);
+        gw_affinity_deny(worker, &search->sid, search->pool, DENIED_MS);
     gw_search_conclude(search, GW_AFFINITY_UNKNOWN);
 }
 
@@ -296,7 +298,11 @@ void gw_search_ask(struct gw_search *search)
                                     .peer = &search->peer};
     search->owner = NULL;
     gw_search_enter(search, GW_SEARCH_ASKING);
-    for (size_t i = 0; i < backends->count; i++) {
+    /* Those that came after the search began cannot have it. */
+    for (size_t i = 0; i < search->ask_count; i++) {
+        if (!gw_backend_is_known(&backends->list[i]) ||
+            !gw_pool_has(worker->config, search->pool, &backends->list[i]))
+            continue;
         search->asks[i] = gw_ask_start(worker, &backends->list[i], &about,
                                        worker->config->recovery_timeout_ms,
                                        on_answer, search);

@@ -54,13 +54,15 @@ struct gw_search {
     bool has_read_token; /* of its address */
     bool has_ask_token;  /* of its address, and of that of all addresses */
     bool is_store_silent;
-    bool is_blind;   /* some backend could not be asked, or was silent */
-    bool is_unclear; /* or gave an answer that does not say it */
+    bool is_blind;      /* some backend could not be asked, or was silent */
+    bool is_unclear;    /* or gave an answer that does not say it */
+    uint8_t pool;       /* whose backends are asked */
+    unsigned ask_count; /* of asks[] */
     struct eio_sid sid;
     struct gw_peer peer;
     char path[GW_PATH_MAX];
     char host[256];
-    struct gw_ask *asks[]; /* [backend_count] */
+    struct gw_ask *asks[]; /* [ask_count], by the backends' places */
 };
 
 struct gw_recovery_table {

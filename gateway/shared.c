@@ -13,11 +13,15 @@
 #include <string.h>
 #include <time.h>
 
+enum { ERRORS_PER_SECOND = 8 }; /* in the log, of each worker */
+
 struct gw_shared {
     atomic_uchar round;
-    atomic_int loss; /* enum gw_loss */
+    atomic_int gone; /* a slot, or -1 */
     atomic_bool has_unwritten;
     pthread_mutex_t lock; /* of what follows */
+    enum gw_loss loss;
+    struct store_slots lost;
     pthread_cond_t told;
     bool has_told[64]; /* whether each worker's link is up, or not */
     unsigned told_count;
@@ -27,6 +31,11 @@ struct gw_shared {
     bool is_told_up; /* what the log said last */
     char why[160];   /* likewise, when it is down */
     char where[256];
+    /* Each worker's own: errors in the log since then. */
+    struct {
+        int64_t since_ms;
+        unsigned count;
+    } errors[64];
 };
 
 struct gw_shared *gw_shared_new(const struct gw_config *config)
@@ -35,6 +44,7 @@ struct gw_shared *gw_shared_new(const struct gw_config *config)
     if (shared == NULL)
         return NULL;
     atomic_init(&shared->round, 1);
+    atomic_init(&shared->gone, -1);
     pthread_mutex_init(&shared->lock, NULL);
     pthread_cond_init(&shared->told, NULL);
     shared->worker_count = config->workers;
@@ -88,13 +98,19 @@ void gw_shared_next_round(struct gw_shared *shared)
                           memory_order_relaxed);
 }
 
-void gw_shared_note_loss(struct gw_shared *shared, enum gw_loss loss)
+void gw_shared_note_loss(struct gw_shared *shared, enum gw_loss loss,
+                         const struct store_slots *slots)
 {
-    int none = GW_LOSS_NONE;
-    if (loss == GW_LOSS_OF_ALL)
-        atomic_store_explicit(&shared->loss, (int)loss, memory_order_relaxed);
-    else
-        atomic_compare_exchange_strong(&shared->loss, &none, (int)loss);
+    pthread_mutex_lock(&shared->lock);
+    if (loss > shared->loss)
+        shared->loss = loss;
+    store_slots_merge(&shared->lost, slots);
+    pthread_mutex_unlock(&shared->lock);
+}
+
+void gw_shared_note_gone(struct gw_shared *shared, uint16_t slot)
+{
+    atomic_store_explicit(&shared->gone, (int)slot, memory_order_relaxed);
 }
 
 void gw_shared_note_unwritten(struct gw_shared *shared)
@@ -102,10 +118,21 @@ void gw_shared_note_unwritten(struct gw_shared *shared)
     atomic_store_explicit(&shared->has_unwritten, true, memory_order_relaxed);
 }
 
-enum gw_loss gw_shared_take_loss(struct gw_shared *shared)
+enum gw_loss gw_shared_take_loss(struct gw_shared *shared,
+                                 struct store_slots *slots)
 {
-    return (enum gw_loss)atomic_exchange_explicit(
-        &shared->loss, (int)GW_LOSS_NONE, memory_order_relaxed);
+    pthread_mutex_lock(&shared->lock);
+    enum gw_loss loss = shared->loss;
+    *slots = shared->lost;
+    shared->loss = GW_LOSS_NONE;
+    shared->lost = (struct store_slots){{0}};
+    pthread_mutex_unlock(&shared->lock);
+    return loss;
+}
+
+int gw_shared_take_gone(struct gw_shared *shared)
+{
+    return atomic_exchange_explicit(&shared->gone, -1, memory_order_relaxed);
 }
 
 bool gw_shared_take_unwritten(struct gw_shared *shared)
@@ -154,18 +181,43 @@ static void on_state(void *arg, bool is_up, const char *why)
         gw_shared_told(shared, worker->index);
 }
 
+static void on_suspect(void *arg, const struct store_slots *slots)
+{
+    struct gw_worker *worker = arg;
+    gw_shared_note_loss(worker->server->shared, GW_LOSS_SUSPECTED, slots);
+    gw_replica_on_suspect(worker->replica, slots);
+}
+
+/* A link tells once a second at most; but a cluster may have a thousand. */
 static void on_error(void *arg, const char *text)
 {
-    (void)arg;
-    gw_log(GW_LOG_ERROR, "store_error", "why", text);
+    const struct gw_worker *worker = arg;
+    struct gw_shared *shared = worker->server->shared;
+    if (worker->now_ms - shared->errors[worker->index].since_ms >= 1000) {
+        shared->errors[worker->index].since_ms = worker->now_ms;
+        shared->errors[worker->index].count = 0;
+    }
+    if (shared->errors[worker->index].count++ < ERRORS_PER_SECOND)
+        gw_log(GW_LOG_ERROR, "store_error", "why", text);
+}
+
+_Static_assert((int)GW_STORE_PUT == (int)STORE_OP_PUT &&
+                   (int)GW_STORE_GET == (int)STORE_OP_GET &&
+                   (int)GW_STORE_TOUCH == (int)STORE_OP_TOUCH &&
+                   (int)GW_STORE_REMOVE == (int)STORE_OP_REMOVE,
+               "on_timed");
+
+static void on_timed(void *arg, enum store_op op, int64_t us)
+{
+    struct gw_worker *worker = arg;
+    gw_histogram_add(&worker->metrics.store_us[op], us);
 }
 
 /* ---- hashed sids ---- */
 
-static void hash_key(void *arg, struct store_key key,
-                     char out[STORE_HASHED_LEN])
+void gw_shared_hash(const struct gw_config *config, struct store_key key,
+                    char out[STORE_HASHED_LEN])
 {
-    const struct gw_config *config = arg;
     static const char digits[] = "0123456789abcdef";
     unsigned char sum[EVP_MAX_MD_SIZE];
     unsigned int sum_len = 0;
@@ -176,6 +228,12 @@ static void hash_key(void *arg, struct store_key key,
         out[2 * i] = digits[sum[i] >> 4];
         out[2 * i + 1] = digits[sum[i] & 15];
     }
+}
+
+static void hash_key(void *arg, struct store_key key,
+                     char out[STORE_HASHED_LEN])
+{
+    gw_shared_hash(arg, key, out);
 }
 
 bool gw_shared_is_copy(const struct gw_server *server,
@@ -193,19 +251,20 @@ bool gw_shared_is_sid(const struct gw_config *config, struct eio_span sid,
         return true;
     if (config->hash_secret_len == 0 || named->len != STORE_HASHED_LEN)
         return false;
-    hash_key((void *)(uintptr_t)config, (struct store_key){sid.ptr, sid.len},
-             hashed);
+    gw_shared_hash(config, (struct store_key){sid.ptr, sid.len}, hashed);
     return memcmp(hashed, named->bytes, STORE_HASHED_LEN) == 0;
 }
 
 struct store *gw_shared_open(struct gw_worker *worker)
 {
-    const struct gw_config *config = worker->config;
+    const struct gw_config *config = worker->server->boot;
     struct store_redis_options options = {
         .loop = worker->loop,
         .url = &config->store,
         .password =
             config->store_password[0] != '\0' ? config->store_password : NULL,
+        .sentinel_user = config->sentinel_user,
+        .sentinel_password = config->sentinel_password,
         .prefix = config->store_prefix,
         .name = worker->server->gateway_id,
         .timeout_ms = config->store_timeout_ms,
@@ -213,6 +272,9 @@ struct store *gw_shared_open(struct gw_worker *worker)
         .hash_arg = (void *)(uintptr_t)config,
         .on_state = on_state,
         .on_error = on_error,
+        /* Each worker would say the same. */
+        .on_suspect = worker->index == 0 ? on_suspect : NULL,
+        .on_timed = on_timed,
         .arg = worker,
     };
     return store_redis_new(&options);

@@ -13,6 +13,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static atomic_uint have_copies; /* GW_COPIES_... */
+
+void gw_streams_note_copies(unsigned who, bool may_exist)
+{
+    if (may_exist)
+        atomic_fetch_or(&have_copies, who);
+    else
+        atomic_fetch_and(&have_copies, ~who);
+}
+
 struct gw_stream *gw_stream_new(struct gw_worker *worker, int fd,
                                 gw_stream_fn on_event, void *owner)
 {
@@ -103,6 +113,9 @@ void gw_stream_mark_reset(struct gw_stream *stream)
 {
     stream->is_reset = true;
     stream->is_readable = true;
+    /* What came since the last event may be the peer's reason. */
+    if (stream->secure != NULL)
+        gw_secure_notify(stream->secure);
     gw_buf_free(&stream->out);
     gw_stream_again(stream);
 }
@@ -265,6 +278,9 @@ void gw_stream_close(struct gw_stream **which, bool is_reset)
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     }
+    /* Closing ours alone would leave it on our epoll. */
+    if (atomic_load_explicit(&have_copies, memory_order_relaxed) != 0)
+        epoll_ctl(stream->worker->epoll_fd, EPOLL_CTL_DEL, stream->fd, NULL);
     close(stream->fd);
     stream->fd = -1;
     stream->on_event = NULL;

@@ -104,6 +104,12 @@ void gw_stream_shutdown(struct gw_stream *stream);
 /* Has on_event called again later in this turn or in the next one. */
 void gw_stream_again(struct gw_stream *stream);
 
+/* Another process, an older or a newer one, may have copies of descriptors of
+ * ours, be it for the moment in which it is started; or it cannot any more. Any
+ * thread. */
+enum { GW_COPIES_OLDER = 1, GW_COPIES_NEWER = 2 };
+void gw_streams_note_copies(unsigned who, bool may_exist);
+
 /* Closes at once (unsent bytes are dropped) and clears *stream. With
  * is_reset the peer sees RST. */
 void gw_stream_close(struct gw_stream **stream, bool is_reset);

@@ -38,6 +38,7 @@ static void contexts_fini(struct gw_tls_contexts *contexts)
     SSL_CTX_free(contexts->accept);
     SSL_CTX_free(contexts->verified);
     SSL_CTX_free(contexts->unverified);
+    SSL_CTX_free(contexts->store);
     *contexts = (struct gw_tls_contexts){0};
 }
 
@@ -55,6 +56,20 @@ static bool needs_client(const struct gw_config *config, bool is_verified)
     for (size_t i = 0; i < config->backend_count; i++) {
         if (config->backends[i].is_tls &&
             config->backends[i].is_unverified != is_verified)
+            return true;
+    }
+    for (size_t i = 0; i < config->discover_count; i++) {
+        if (config->discover[i].backend.is_tls &&
+            config->discover[i].backend.is_unverified != is_verified)
+            return true;
+    }
+    return false;
+}
+
+static bool needs_store(const struct gw_config *config)
+{
+    for (unsigned i = 0; i < config->store.host_count; i++) {
+        if (config->store.hosts[i].is_tls)
             return true;
     }
     return false;
@@ -75,22 +90,27 @@ static bool names_check(const struct gw_config *config, char *error)
 }
 
 static bool contexts_build(const struct gw_tls *tls,
+                           const struct gw_config *config,
                            struct gw_tls_contexts *contexts, char *error)
 {
-    const struct gw_config *config = tls->config;
     int64_t not_after = INT64_MAX;
 
     *contexts = (struct gw_tls_contexts){0};
-    bool is_good = names_check(config, error) &&
-                   (!needs_server(config) ||
-                    gw_tls_server_new(config, tls->tickets, &contexts->accept,
-                                      &not_after, error)) &&
-                   (!needs_client(config, true) ||
-                    gw_tls_client_new(config, true, &contexts->verified,
-                                      &not_after, error)) &&
-                   (!needs_client(config, false) ||
-                    gw_tls_client_new(config, false, &contexts->unverified,
-                                      &not_after, error));
+    bool is_good =
+        names_check(config, error) &&
+        (!needs_server(config) ||
+         gw_tls_server_new(config, tls->tickets, &contexts->accept, &not_after,
+                           error)) &&
+        (!needs_client(config, true) ||
+         gw_tls_client_new(config, true, &contexts->verified, &not_after,
+                           error)) &&
+        (!needs_client(config, false) ||
+         gw_tls_client_new(config, false, &contexts->unverified, &not_after,
+                           error)) &&
+        (!needs_store(config) ||
+         gw_tls_store_new(config, &contexts->store, &not_after, error));
+    snprintf(contexts->store_name, sizeof(contexts->store_name), "%s",
+             config->store_tls_name);
     contexts->not_after = not_after == INT64_MAX ? 0 : not_after;
     if (!is_good)
         contexts_fini(contexts);
@@ -102,18 +122,14 @@ bool gw_tls_new(const struct gw_config *config, struct gw_tls **out,
                 char error[GW_TLS_ERROR_MAX])
 {
     *out = NULL;
-    if (!needs_server(config) && !needs_client(config, true) &&
-        !needs_client(config, false))
-        return true;
     struct gw_tls *tls = calloc(1, sizeof(*tls));
     if (!tls)
         return gw_tls_fail(error, "memory is short");
-    tls->config = config;
     pthread_mutex_init(&tls->lock, NULL);
     tls->tickets = gw_tls_tickets_new();
     if (!tls->tickets) {
         gw_tls_fail(error, "TLS cannot be set up: %s", gw_tls_reason());
-    } else if (contexts_build(tls, &tls->now, error)) {
+    } else if (contexts_build(tls, config, &tls->now, error)) {
         *out = tls;
         return true;
     }
@@ -131,13 +147,14 @@ void gw_tls_free(struct gw_tls *tls)
     free(tls);
 }
 
-bool gw_tls_reload(struct gw_tls *tls, char error[GW_TLS_ERROR_MAX])
+bool gw_tls_reload(struct gw_tls *tls, const struct gw_config *config,
+                   char error[GW_TLS_ERROR_MAX])
 {
     struct gw_tls_contexts contexts;
 
     if (!tls)
         return true;
-    if (!contexts_build(tls, &contexts, error))
+    if (!contexts_build(tls, config, &contexts, error))
         return false;
     pthread_mutex_lock(&tls->lock);
     struct gw_tls_contexts old = tls->now;
@@ -181,13 +198,40 @@ SSL *gw_tls_accept(struct gw_tls *tls)
     return ssl;
 }
 
-SSL *gw_tls_connect(struct gw_tls *tls, size_t index)
+bool gw_tls_can_connect(struct gw_tls *tls,
+                        const struct gw_backend_config *backend)
 {
-    bool is_unverified = tls->config->backends[index].is_unverified;
-    SSL_CTX *ctx =
-        take(tls, is_unverified ? &tls->now.unverified : &tls->now.verified);
-    SSL *ssl = ctx ? gw_tls_client_open(ctx, tls->config, index) : NULL;
+    pthread_mutex_lock(&tls->lock);
+    bool can = (backend->is_unverified ? tls->now.unverified
+                                       : tls->now.verified) != NULL;
+    pthread_mutex_unlock(&tls->lock);
+    return can;
+}
 
+SSL *gw_tls_connect(struct gw_tls *tls, const struct gw_backend_config *backend,
+                    size_t index)
+{
+    SSL_CTX *ctx = take(tls, backend->is_unverified ? &tls->now.unverified
+                                                    : &tls->now.verified);
+    SSL *ssl = ctx ? gw_tls_client_open(ctx, backend, index) : NULL;
+
+    SSL_CTX_free(ctx);
+    return ssl;
+}
+
+SSL *gw_tls_store(struct gw_tls *tls, const struct store_address *to)
+{
+    char name[sizeof(tls->now.store_name)];
+
+    if (!tls)
+        return NULL;
+    pthread_mutex_lock(&tls->lock);
+    SSL_CTX *ctx = tls->now.store;
+    if (ctx)
+        SSL_CTX_up_ref(ctx);
+    memcpy(name, tls->now.store_name, sizeof(name));
+    pthread_mutex_unlock(&tls->lock);
+    SSL *ssl = ctx ? gw_tls_store_open(ctx, name[0] ? name : to->host) : NULL;
     SSL_CTX_free(ctx);
     return ssl;
 }

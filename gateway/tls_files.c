@@ -385,6 +385,9 @@ static bool authorities_add(struct gw_tls_authorities *out,
             X509_NAME_free(subject);
             return false;
         }
+        /* What OpenSSL keeps of its extensions: else the first threads that
+         * verify with it would work that out, all at once. */
+        X509_check_purpose(cert, -1, 0);
         if (X509_STORE_add_cert(out->store, cert) != 1)
             return false;
     }

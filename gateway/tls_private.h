@@ -101,7 +101,7 @@ bool gw_tls_tickets_use(struct gw_tls_tickets *tickets, SSL_CTX *ctx);
 /* Makes a new key if the present one is old; now_s is CLOCK_BOOTTIME's. */
 bool gw_tls_tickets_turn(struct gw_tls_tickets *tickets, int64_t now_s);
 
-/* --- tls_server.c, tls_client.c: contexts -------------------------------- */
+/* --- tls_server.c, tls_client.c, tls_store.c: contexts ------------------- */
 
 /* What both sides have: versions, modes, groups. */
 bool gw_tls_context_setup(SSL_CTX *ctx, const struct gw_config *config,
@@ -116,9 +116,26 @@ bool gw_tls_server_new(const struct gw_config *config,
 bool gw_tls_client_new(const struct gw_config *config, bool is_verified,
                        SSL_CTX **ctx, int64_t *not_after,
                        char error[GW_TLS_ERROR_MAX]);
+/* Has it verify with the authorities of the file; "": the system's. */
+bool gw_tls_client_verify(SSL_CTX *ctx, const char *ca_file,
+                          char error[GW_TLS_ERROR_MAX]);
+/* Has it show the certificate, if there is one. */
+bool gw_tls_client_certificate(SSL_CTX *ctx,
+                               const struct gw_certificate_config *config,
+                               int64_t *not_after,
+                               char error[GW_TLS_ERROR_MAX]);
+/* Says which name or address to ask for and to verify. False: there is none to
+ * verify, or memory is short. */
+bool gw_tls_name_set(SSL *ssl, const char *wanted, bool is_verified);
+bool gw_tls_client_name(SSL *ssl, const struct gw_backend_config *backend);
 /* A connection of that context to the backend. */
-SSL *gw_tls_client_open(SSL_CTX *ctx, const struct gw_config *config,
+SSL *gw_tls_client_open(SSL_CTX *ctx, const struct gw_backend_config *backend,
                         size_t index);
+
+bool gw_tls_store_new(const struct gw_config *config, SSL_CTX **ctx,
+                      int64_t *not_after, char error[GW_TLS_ERROR_MAX]);
+/* A connection of that context, which verifies that name or address. */
+SSL *gw_tls_store_open(SSL_CTX *ctx, const char *name);
 
 /* --- tls.c --------------------------------------------------------------- */
 
@@ -127,11 +144,12 @@ struct gw_tls_contexts {
     SSL_CTX *accept;     /* NULL: no listener speaks TLS */
     SSL_CTX *verified;   /* NULL: no backend needs it; so is the next one */
     SSL_CTX *unverified; /* for backends whose certificate is not looked at */
+    SSL_CTX *store;      /* NULL: the store speaks no TLS */
+    char store_name[sizeof(((struct gw_config *)NULL)->store_tls_name)];
     int64_t not_after; /* the earliest end of a certificate of ours; 0: none */
 };
 
 struct gw_tls {
-    const struct gw_config *config;
     struct gw_tls_tickets *tickets;
     pthread_mutex_t lock; /* of what is below */
     struct gw_tls_contexts now;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A websocket after its 101. */
 #include "gateway/accounts.h"
-#include "gateway/log.h"
-#include "gateway/shared.h"
+#include "gateway/move.h"
 #include "gateway/tunnel_private.h"
 #include "gateway/worker.h"
 
@@ -13,10 +12,8 @@ enum {
     END_MS = 5000,     /* after the last progress once one end is gone */
     CLOSE_MS = 3000,   /* for a client to answer a close frame */
     TOUCH_MS = 400000, /* less than half a tunnel's record lives */
-    PACE_MS = 100,
     GOING_AWAY = 1001,
     PROTOCOL_ERROR = 1002,
-    POLICY = 1008, /* an operator wants it so */
 };
 
 static void on_event(struct gw_stream *stream);
@@ -40,24 +37,21 @@ static void set_timer(struct tunnel *tunnel, int64_t after_ms)
     gw_worker_timer(tunnel->worker, &tunnel->timer, after_ms, on_timer);
 }
 
-static void unbind(const struct tunnel *tunnel)
+void gw_tunnel_unbind(struct tunnel *tunnel)
 {
     struct eio_sid sid;
     sid_of(tunnel, &sid);
+    gw_tunnel_account(tunnel);
     if (tunnel->is_own && sid.len > 0)
-        gw_affinity_unbind(tunnel->worker, &sid, tunnel->backend, true);
+        gw_affinity_unbind(tunnel->worker, &sid, tunnel->backend, true,
+                           (enum gw_end)tunnel->cause);
 }
 
-static void finish(struct tunnel *tunnel)
+/* Frees everything but the streams. */
+static void dispose(struct tunnel *tunnel)
 {
     struct gw_worker *worker = tunnel->worker;
     gw_timer_stop(&worker->wheel, &tunnel->timer);
-    /* RST towards the client would take away what it has not read yet. */
-    gw_stream_close(&tunnel->client, false);
-    gw_stream_close(&tunnel->server, tunnel->was_reset);
-    unbind(tunnel);
-    if (tunnel->is_upgrade && !tunnel->is_own)
-        gw_count(&metrics_of(tunnel)->b_upgrades_failed);
     gw_tunnel_free_binding(tunnel);
     gw_buf_free(&tunnel->first);
     free(tunnel->sid);
@@ -71,6 +65,19 @@ static void finish(struct tunnel *tunnel)
     atomic_fetch_sub_explicit(&worker->server->open_count, 1,
                               memory_order_relaxed);
     gw_worker_bury_object(worker, &tunnel->grave);
+}
+
+static void finish(struct tunnel *tunnel)
+{
+    /* RST towards the client would take away what it has not read yet. */
+    gw_stream_close(&tunnel->client, false);
+    gw_stream_close(&tunnel->server, tunnel->was_reset);
+    gw_tunnel_unbind(tunnel);
+    if (tunnel->is_upgrade && !tunnel->is_own)
+        gw_count(tunnel->up.data_frames > 0
+                     ? &metrics_of(tunnel)->b_upgrades_probe
+                     : &metrics_of(tunnel)->b_upgrades_closed);
+    dispose(tunnel);
 }
 
 static uint32_t taken(const struct tunnel *tunnel)
@@ -133,6 +140,7 @@ static void on_slow_client(struct tunnel *tunnel)
 {
     if (gw_stream_taken(tunnel->client) == tunnel->taken_mark) {
         gw_count(&tunnel->worker->metrics.limited_write_timeout);
+        gw_tunnel_blame(tunnel, GW_END_LIMIT);
         gw_stream_close(&tunnel->client, true);
         tunnel->was_reset = true;
         enter(tunnel, TUNNEL_CLOSED);
@@ -217,6 +225,9 @@ static void pass_down(struct tunnel *tunnel, const char *bytes, size_t len)
         return;
     }
     eio_frame_feed(&tunnel->down, bytes, len);
+    tunnel->out_bytes += len;
+    if (tunnel->down.saw_close)
+        gw_tunnel_blame(tunnel, GW_END_BACKEND);
     gw_count_add(&tunnel->worker->metrics.bytes_to_clients, len);
     gw_stream_write(tunnel->client, bytes, len);
 }
@@ -226,17 +237,20 @@ static void pass_down(struct tunnel *tunnel, const char *bytes, size_t len)
 static void become_own(struct tunnel *tunnel)
 {
     tunnel->is_own = true;
-    gw_count(&metrics_of(tunnel)->b_upgrades_ok);
+    gw_count(&metrics_of(tunnel)->b_upgrade_successes);
     touch(tunnel);
 }
 
 static void pass_up(struct tunnel *tunnel, const char *bytes, size_t len)
 {
     eio_frame_feed(&tunnel->up, bytes, len);
+    tunnel->in_bytes += len;
+    if (tunnel->up.saw_close)
+        gw_tunnel_blame(tunnel, GW_END_CLIENT);
     gw_count_add(&tunnel->worker->metrics.bytes_from_clients, len);
     /* Some servers end at such a frame, and all sessions with them. */
     if (tunnel->up.has_reserved) {
-        gw_tunnel_close(tunnel, PROTOCOL_ERROR);
+        gw_tunnel_close(tunnel, PROTOCOL_ERROR, GW_END_LIMIT);
         return;
     }
     gw_stream_write(tunnel->server, bytes, len);
@@ -248,6 +262,8 @@ static void on_end(struct tunnel *tunnel, struct gw_stream *to, bool is_reset)
 {
     if (is_reset)
         tunnel->was_reset = true;
+    gw_tunnel_blame(tunnel,
+                    to == tunnel->server ? GW_END_CLIENT : GW_END_BACKEND);
     gw_stream_shutdown(to);
     if (tunnel->state != TUNNEL_ENDING)
         enter(tunnel, TUNNEL_ENDING);
@@ -368,7 +384,7 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
                 gw_buf_len(about->client_bytes));
     gw_buf_free(&about->client_bytes);
     if (worker->phase >= GW_PHASE_DRAINING)
-        gw_tunnel_close(tunnel, GOING_AWAY);
+        gw_tunnel_close(tunnel, GOING_AWAY, GW_END_SHUTDOWN);
     /* Bytes or a FIN may have come while HTTP owned the streams. */
     gw_stream_again(tunnel->client);
     gw_stream_again(tunnel->server);
@@ -376,70 +392,52 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about)
         on_end(tunnel, tunnel->server, false);
 }
 
+/* ---- from process to process ---- */
+
+void gw_tunnel_forget(struct tunnel *tunnel)
+{
+    tunnel->state = TUNNEL_CLOSED;
+    gw_move_release_stream(&tunnel->client);
+    gw_move_release_stream(&tunnel->server);
+    dispose(tunnel);
+}
+
+void gw_tunnel_resume(struct tunnel *tunnel, const struct gw_peer *account)
+{
+    struct gw_worker *worker = tunnel->worker;
+    atomic_fetch_add_explicit(&worker->server->open_count, 1,
+                              memory_order_relaxed);
+    if (account != NULL && gw_accounts_open(worker->server->accounts, account))
+        keep_account(tunnel, worker->server->accounts, account);
+    gw_link_init(&tunnel->link);
+    gw_link_add(&worker->tunnels, &tunnel->link);
+    gw_count(&worker->metrics.tunnels);
+    /* It ends here, so that it has to begin here too. */
+    if (tunnel->is_upgrade && !tunnel->is_own)
+        gw_count(&metrics_of(tunnel)->b_upgrade_attempts);
+    own_stream(tunnel, tunnel->client);
+    own_stream(tunnel, tunnel->server);
+    enter(tunnel, TUNNEL_OPEN);
+    if (worker->phase >= GW_PHASE_DRAINING)
+        gw_tunnel_close(tunnel, GOING_AWAY, GW_END_SHUTDOWN);
+    gw_stream_again(tunnel->client);
+    gw_stream_again(tunnel->server);
+}
+
 /* ---- ending a session from here ---- */
 
-void gw_tunnel_close(struct tunnel *tunnel, uint16_t code)
+void gw_tunnel_cut(struct tunnel *tunnel)
+{
+    enter(tunnel, TUNNEL_CLOSED);
+}
+
+void gw_tunnel_close(struct tunnel *tunnel, uint16_t code, enum gw_end cause)
 {
     if (tunnel->state != TUNNEL_OPEN)
         return;
+    gw_tunnel_blame(tunnel, cause);
     enter(tunnel, TUNNEL_CLOSING);
     tunnel->close_code = code;
     if (eio_frame_at_boundary(&tunnel->down) && !tunnel->down.is_broken)
         write_close(tunnel);
-}
-
-/* Closes a share of the open tunnels, then waits for the next moment. */
-static void close_some(struct gw_timer *timer)
-{
-    struct gw_worker *worker =
-        GW_CONTAINER(timer, struct gw_worker, paced_close);
-    const struct gw_config *config = worker->config;
-    /* In thousandths of a tunnel, since a share may be less than one. */
-    worker->close_credit +=
-        (uint64_t)config->shutdown_rate * PACE_MS / config->workers;
-    uint64_t left =
-        config->shutdown_rate == 0 ? UINT64_MAX : worker->close_credit / 1000;
-    worker->close_credit %= 1000;
-    struct gw_link *at = worker->tunnels.next;
-    while (at != &worker->tunnels && left > 0) {
-        struct tunnel *tunnel = GW_CONTAINER(at, struct tunnel, link);
-        at = at->next;
-        if (tunnel->state != TUNNEL_OPEN)
-            continue;
-        gw_tunnel_close(tunnel, GOING_AWAY);
-        left--;
-    }
-    if (at != &worker->tunnels)
-        gw_worker_timer(worker, timer, PACE_MS, close_some);
-}
-
-size_t gw_tunnels_kick(struct gw_worker *worker, const struct eio_sid *named)
-{
-    size_t count = 0;
-    struct gw_link *at = worker->tunnels.next;
-    while (at != &worker->tunnels) {
-        struct tunnel *tunnel = GW_CONTAINER(at, struct tunnel, link);
-        at = at->next;
-        struct eio_span sid = {tunnel->sid, tunnel->sid_len};
-        if (tunnel->state != TUNNEL_OPEN || tunnel->sid == NULL ||
-            !gw_shared_is_sid(worker->config, sid, named))
-            continue;
-        unbind(tunnel); /* at once: its end may take some seconds */
-        gw_tunnel_close(tunnel, POLICY);
-        count++;
-    }
-    return count;
-}
-
-void gw_tunnels_drain(struct gw_worker *worker)
-{
-    close_some(&worker->paced_close);
-}
-
-void gw_tunnels_cut(struct gw_worker *worker)
-{
-    gw_timer_stop(&worker->wheel, &worker->paced_close);
-    while (worker->tunnels.next != &worker->tunnels)
-        enter(GW_CONTAINER(worker->tunnels.next, struct tunnel, link),
-              TUNNEL_CLOSED);
 }

@@ -39,6 +39,19 @@ void gw_tunnel_open(struct gw_worker *worker, struct gw_tunnel_about *about);
 /* Ends the tunnels of this session with a close frame 1008. Their number. */
 size_t gw_tunnels_kick(struct gw_worker *worker, const struct eio_sid *named);
 
+/* Ends up to `max` sessions of this backend with a close frame 1001; counts
+ * the others into *left unless that is NULL. How many it ended. */
+size_t gw_tunnels_close_backend(struct gw_worker *worker,
+                                const struct gw_backend *backend, size_t max,
+                                size_t *left);
+
+/* Has the records of some of them say what went through; called ten times a
+ * second it comes to each of 100,000 within ten. */
+void gw_tunnels_account(struct gw_worker *worker);
+
+/* Whether one of them leads to this backend. */
+bool gw_tunnels_use(struct gw_worker *worker, const struct gw_backend *backend);
+
 /* Shutdown: every websocket gets a close frame 1001, at the configured
  * rate. */
 void gw_tunnels_drain(struct gw_worker *worker);

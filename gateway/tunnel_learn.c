@@ -36,7 +36,7 @@ static void on_bound(struct gw_bind *bind, enum gw_bind_result result)
     }
     free(binding);
     if (result == GW_BIND_CONFLICT)
-        gw_tunnel_close(tunnel, INTERNAL_ERROR);
+        gw_tunnel_close(tunnel, INTERNAL_ERROR, GW_END_REPLACED);
 }
 
 static void bind_session(struct tunnel *tunnel, const struct eio_open *open)
@@ -45,7 +45,9 @@ static void bind_session(struct tunnel *tunnel, const struct eio_open *open)
         .backend = tunnel->backend,
         .open = open,
         .peer = &tunnel->binding->peer,
-        .path = eio_span_of(tunnel->worker->config->paths[0]),
+        .path = eio_span_of(
+            tunnel->worker->config->pools[tunnel->backend->config->pool]
+                .paths[0]),
         .host = eio_span_of("sidgate"),
         .transport = STORE_TRANSPORT_WEBSOCKET,
         .eio = tunnel->eio,

@@ -30,6 +30,8 @@ struct tunnel {
     struct gw_stream *server;
     struct eio_frame_cursor up;   /* from the client */
     struct eio_frame_cursor down; /* from the backend */
+    uint64_t in_bytes;            /* from the client, not yet told; likewise */
+    uint64_t out_bytes;
     struct gw_timer timer;
     struct gw_buf *first; /* of a websocket-only session's first frame */
     struct ws_binding *binding;
@@ -43,15 +45,42 @@ struct tunnel {
     uint16_t sid_len;
     uint8_t state;
     uint8_t eio;
+    uint8_t cause; /* enum gw_end, once there is one */
+    bool has_cause;
     bool is_upgrade;  /* carries a polling session's sid */
     bool is_own;      /* the session lives and ends with this tunnel */
     bool is_learning; /* its first frame is awaited */
     bool was_reset;
+    bool is_moving;  /* to the new process of an upgrade */
     bool is_watched; /* OPEN's timer waits for a slow client, not to touch */
 };
 
+/* Another process has it now: nothing of it is ended. */
+void gw_tunnel_forget(struct tunnel *tunnel);
+
+/* Another process had it; `account` (may be NULL) is whom it counts for. */
+void gw_tunnel_resume(struct tunnel *tunnel, const struct gw_peer *account);
+
 /* Ends the session with a close frame towards the client. */
-void gw_tunnel_close(struct tunnel *tunnel, uint16_t code);
+void gw_tunnel_close(struct tunnel *tunnel, uint16_t code, enum gw_end cause);
+
+/* Closes both ends at once. */
+void gw_tunnel_cut(struct tunnel *tunnel);
+
+/* The session is over, if it is this tunnel's. */
+void gw_tunnel_unbind(struct tunnel *tunnel);
+
+/* What ends it, unless something did before. */
+static inline void gw_tunnel_blame(struct tunnel *tunnel, enum gw_end cause)
+{
+    if (tunnel->has_cause)
+        return;
+    tunnel->has_cause = true;
+    tunnel->cause = (uint8_t)cause;
+}
+
+/* tunnel_account.c: has the session's record say what went through. */
+void gw_tunnel_account(struct tunnel *tunnel);
 
 /* False when memory is short. */
 bool gw_tunnel_keep_sid(struct tunnel *tunnel, const struct eio_sid *sid);

@@ -90,13 +90,25 @@ int gw_unix_bind(const struct gw_address *address, uint32_t mode,
     return fd;
 }
 
+static bool is_still(const char *path, const struct gw_unix_file *file)
+{
+    struct stat info;
+    return file->inode != 0 && lstat(path, &info) == 0 &&
+           info.st_dev == file->device && info.st_ino == file->inode;
+}
+
+void gw_unix_set_mode(const struct gw_address *address, uint32_t mode,
+                      const struct gw_unix_file *file)
+{
+    const char *path = gw_unix_path(address);
+    if (is_still(path, file))
+        fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+}
+
 void gw_unix_remove(const struct gw_address *address,
                     const struct gw_unix_file *file)
 {
-    struct stat info;
     const char *path = gw_unix_path(address);
-    if (file->inode == 0 || lstat(path, &info) != 0)
-        return;
-    if (info.st_dev == file->device && info.st_ino == file->inode)
+    if (is_still(path, file))
         unlink(path);
 }

@@ -25,6 +25,10 @@ const char *gw_unix_path(const struct gw_address *address);
 int gw_unix_bind(const struct gw_address *address, uint32_t mode,
                  struct gw_unix_file *file);
 
+/* Gives the file another mode if it is still the one that gw_unix_bind made. */
+void gw_unix_set_mode(const struct gw_address *address, uint32_t mode,
+                      const struct gw_unix_file *file);
+
 /* Removes the file if it is still the one that gw_unix_bind made. */
 void gw_unix_remove(const struct gw_address *address,
                     const struct gw_unix_file *file);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections to backends and the worker's pool of idle ones. */
 #include "gateway/upstream.h"
+#include "gateway/descriptors.h"
 #include "gateway/log.h"
 #include "gateway/tls.h"
 
@@ -179,6 +180,11 @@ static int start_connect(struct gw_worker *worker,
                     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
+    if (gw_descriptors_are_few(worker->config, gw_descriptors_limit(), fd)) {
+        close(fd);
+        errno = EMFILE;
+        return -1;
+    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (bind_source(worker, fd) == 0) {
         *is_connected = connect(fd, (const struct sockaddr *)&address->addr,
@@ -195,7 +201,8 @@ static int start_connect(struct gw_worker *worker,
 /* It counts as connected only when the handshake is over. */
 static bool secure(struct gw_upstream *up)
 {
-    SSL *ssl = gw_tls_connect(up->worker->server->tls, up->backend->index);
+    SSL *ssl = gw_tls_connect(up->worker->server->tls, up->backend->config,
+                              up->backend->index);
     if (ssl == NULL || !gw_stream_secure(up->stream, ssl, true))
         return false;
     up->stream->is_writable = up->is_connected;
@@ -351,6 +358,7 @@ struct gw_upstream *gw_upstream_reuse(struct gw_worker *worker,
         return NULL;
     unlink_idle(up);
     gw_timer_stop(&worker->wheel, &up->timer);
+    gw_count(&worker->backend_metrics[backend->index].b_reused);
     up->user = user;
     up->arg = arg;
     up->scan = (struct gw_scan){0};
@@ -376,7 +384,19 @@ static void drop_all(struct gw_upstream *const *head)
 
 void gw_upstreams_drop_idle(struct gw_worker *worker)
 {
-    for (size_t i = 0; i < worker->server->backends->count; i++)
+    for (size_t i = 0; i < GW_BACKEND_COUNT_MAX; i++)
         drop_all(&worker->idle[i]);
     drop_all(&worker->retired);
+}
+
+void gw_upstreams_drop_backend(struct gw_worker *worker,
+                               const struct gw_backend *backend)
+{
+    struct gw_upstream *next;
+    drop_all(&worker->idle[backend->index]);
+    for (struct gw_upstream *up = worker->retired; up != NULL; up = next) {
+        next = up->next;
+        if (up->backend == backend)
+            gw_upstream_close(&up, false);
+    }
 }

@@ -89,5 +89,8 @@ void gw_upstream_close(struct gw_upstream **up, bool is_reset);
 struct gw_stream *gw_upstream_detach(struct gw_upstream **up);
 
 void gw_upstreams_drop_idle(struct gw_worker *worker);
+/* Those to this backend. */
+void gw_upstreams_drop_backend(struct gw_worker *worker,
+                               const struct gw_backend *backend);
 
 #endif

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* A worker: one thread with its own epoll, and everything on it. */
 #include "gateway/worker.h"
+#include "gateway/balance.h"
 #include "gateway/conn.h"
+#include "gateway/drain.h"
 #include "gateway/errand.h"
+#include "gateway/expiry.h"
 #include "gateway/listener.h"
 #include "gateway/loop.h"
 #include "gateway/recovery.h"
 #include "gateway/replica.h"
 #include "gateway/shared.h"
 #include "gateway/tunnel.h"
+#include "gateway/upgrade.h"
 #include "gateway/upstream.h"
 #include "store/memory.h"
 
@@ -24,7 +28,6 @@ enum {
     HOUSEKEEPING_MS = 100,
     ERRANDS_MS = 500, /* at the end, for what the store is still told */
     HANDSHAKES_PER_TURN = 16,
-    BACKLOG_ROUNDS = 64, /* who comes later must not hold up the end */
 };
 
 void gw_worker_bury(struct gw_worker *worker, struct gw_stream *stream)
@@ -87,6 +90,10 @@ static void housekeeping(struct gw_timer *timer)
         GW_CONTAINER(timer, struct gw_worker, housekeeping);
     store_memory_expire(worker->server->memory);
     gw_errands_step(worker);
+    gw_drain_step(worker);
+    gw_tunnels_account(worker);
+    gw_expiries_step(worker);
+    gw_late_step(worker);
     gw_worker_timer(worker, timer, HOUSEKEEPING_MS, housekeeping);
 }
 
@@ -128,11 +135,7 @@ static void enter_phase(struct gw_worker *worker)
         return;
     worker->phase = phase;
     if (phase >= GW_PHASE_DRAINING) {
-        /* Who waits in the backlog has been promised a connection. */
-        for (struct gw_listener *one = worker->listeners; one; one = one->next)
-            for (int i = 0; i < BACKLOG_ROUNDS && gw_listener_accept(one); i++)
-                continue;
-        gw_listeners_close(worker);
+        gw_listeners_drain(worker);
         gw_conns_drain(worker);
         gw_tunnels_drain(worker);
         gw_upstreams_drop_idle(worker);
@@ -143,7 +146,8 @@ static bool is_finished(const struct gw_worker *worker)
 {
     if (worker->phase == GW_PHASE_STOPPED)
         return true;
-    return worker->phase == GW_PHASE_DRAINING &&
+    return (worker->phase == GW_PHASE_DRAINING ||
+            worker->phase == GW_PHASE_HANDED) &&
            worker->connections.next == &worker->connections &&
            worker->tunnels.next == &worker->tunnels;
 }
@@ -169,13 +173,19 @@ static void dispatch(struct gw_worker *worker, const struct epoll_event *event)
     }
 }
 
+static void look_at_clock(struct gw_worker *worker)
+{
+    worker->now_us = gw_now_us();
+    worker->now_ms = worker->now_us / 1000;
+}
+
 static void turn(struct gw_worker *worker, int timeout_ms)
 {
     struct epoll_event events[GW_EVENTS_MAX];
     if (worker->ready != NULL)
         timeout_ms = 0;
     int n = epoll_wait(worker->epoll_fd, events, GW_EVENTS_MAX, timeout_ms);
-    worker->now_ms = gw_now_ms();
+    look_at_clock(worker);
     worker->turn++;
     worker->handshakes_left = HANDSHAKES_PER_TURN;
     for (int i = 0; i < n; i++)
@@ -193,7 +203,9 @@ static void turn(struct gw_worker *worker, int timeout_ms)
 static void finish_errands(struct gw_worker *worker)
 {
     int64_t until_ms = worker->now_ms + ERRANDS_MS;
-    gw_replica_leave(worker->replica);
+    /* Otherwise the replica lives on in a new process. */
+    if (!atomic_load(&worker->server->is_handed_over))
+        gw_replica_leave(worker->replica);
     do
         turn(worker, ERRANDS_MS / 10);
     while (worker->errands.next != &worker->errands &&
@@ -203,7 +215,7 @@ static void finish_errands(struct gw_worker *worker)
 static void *run(void *arg)
 {
     struct gw_worker *worker = arg;
-    worker->now_ms = gw_now_ms();
+    look_at_clock(worker);
     gw_worker_timer(worker, &worker->housekeeping, HOUSEKEEPING_MS,
                     housekeeping);
     gw_replica_start(worker->replica);
@@ -255,17 +267,19 @@ struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
     struct gw_worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
         goto fail;
-    size_t count = server->backends->count;
+    size_t count = GW_BACKEND_COUNT_MAX;
     worker->server = server;
-    worker->config = &server->config;
+    worker->config = server->config;
     worker->index = index;
     worker->epoll_fd = -1;
     worker->wake_fd = -1;
     worker->reserve_fd = -1;
-    worker->now_ms = gw_now_ms();
+    look_at_clock(worker);
     pthread_mutex_init(&worker->mail_lock, NULL);
     gw_link_init(&worker->errands);
     gw_link_init(&worker->late_errands);
+    gw_link_init(&worker->late_binds);
+    gw_link_init(&worker->queued);
     gw_link_init(&worker->connections);
     gw_link_init(&worker->tunnels);
     gw_wheel_init(&worker->wheel, worker->now_ms);
@@ -275,27 +289,26 @@ struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
     worker->backend_metrics = calloc(count, sizeof(*worker->backend_metrics));
     worker->idle = calloc(count, sizeof(*worker->idle));
     worker->recovery = gw_recovery_new(worker);
-    if (worker->backend_metrics == NULL || worker->idle == NULL ||
-        worker->recovery == NULL || !open_descriptors(worker) ||
-        !open_store(worker))
+    worker->rings = gw_rings_new();
+    if (worker->rings == NULL || worker->backend_metrics == NULL ||
+        worker->idle == NULL || worker->recovery == NULL ||
+        !open_descriptors(worker) || !open_store(worker))
         goto fail;
     worker->round_robin = gw_worker_random(worker);
-    for (size_t i = 0; i < server->config.listen_count; i++) {
-        const struct gw_listen_config *listen = &server->config.listen[i];
-        int status = gw_listener_open(worker, listen, server->held[i].fd);
-        if (status != 0) {
-            snprintf(error, 256, "cannot listen on %s: %s",
-                     listen->address.text, strerror(status));
-            gw_worker_free(worker);
-            return NULL;
-        }
-    }
     return worker;
 fail:
     snprintf(error, 256, "cannot start worker %u: out of memory or descriptors",
              index);
     gw_worker_free(worker);
     return NULL;
+}
+
+void gw_worker_configure(struct gw_worker *worker,
+                         const struct gw_config *config)
+{
+    worker->config = config;
+    gw_rings_reset(worker->rings);
+    gw_recovery_configure(worker);
 }
 
 bool gw_worker_start(struct gw_worker *worker)
@@ -327,6 +340,7 @@ void gw_worker_free(struct gw_worker *worker)
 {
     if (worker == NULL)
         return;
+    take_mail(worker); /* it may be about any part of the worker */
     gw_listeners_close(worker);
     gw_recovery_free(worker->recovery);
     gw_replica_free(worker->replica);
@@ -347,5 +361,6 @@ void gw_worker_free(struct gw_worker *worker)
         close(worker->epoll_fd);
     free(worker->backend_metrics);
     free(worker->idle);
+    gw_rings_free(worker->rings);
     free(worker);
 }

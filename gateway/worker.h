@@ -59,14 +59,18 @@ struct gw_worker {
     int wake_fd;    /* eventfd: the control thread wants attention */
     int reserve_fd; /* given up to tell a client that there are none */
     int64_t now_ms; /* monotonic, taken once a turn */
+    int64_t now_us; /* the same moment */
     uint32_t turn;  /* how many there have been; wraps around */
     struct gw_wheel wheel;
     struct gw_timer housekeeping;
     struct gw_metrics metrics;
-    struct gw_backend_metrics *backend_metrics; /* [backend_count] */
+    struct gw_backend_metrics *backend_metrics; /* [GW_BACKEND_COUNT_MAX] */
     struct gw_listener *listeners;
+    struct gw_rings *rings;
     struct gw_timer accept_pause; /* running while out of descriptors */
-    struct gw_upstream **idle;    /* [backend_count] most recent first */
+    bool is_paused;               /* nobody is let in, and no request begun, for
+                                     now: a new process reaches its store */
+    struct gw_upstream **idle;    /* [GW_BACKEND_COUNT_MAX] most recent first */
     struct gw_upstream *retired;  /* waiting for the backend's FIN */
     struct store_loop *loop;      /* this worker, as the shared store sees it */
     struct store *store;          /* the shared store, or the memory store */
@@ -78,6 +82,11 @@ struct gw_worker {
     struct gw_link errands;      /* what the shared store is being told */
     struct gw_link late_errands; /* and what it could not be told */
     unsigned late_count;
+    struct gw_link late_binds; /* of which a new process is told */
+    uint64_t late_serial;
+    struct gw_link queued; /* handshakes for which there is no place */
+    unsigned queued_count[GW_POOL_COUNT_MAX];
+    struct gw_timer queue_timer;
     struct gw_link connections;
     struct gw_link tunnels;
     struct gw_stream *ready;   /* to be called again */
@@ -109,6 +118,10 @@ struct gw_grave {
 /* NULL, with one line in `error`, when something needed cannot be had. */
 struct gw_worker *gw_worker_new(struct gw_server *server, unsigned index,
                                 char error[256]);
+
+/* Goes over to another configuration. In the worker's thread. */
+void gw_worker_configure(struct gw_worker *worker,
+                         const struct gw_config *config);
 
 /* Starts the thread. False when it cannot be started. */
 bool gw_worker_start(struct gw_worker *worker);

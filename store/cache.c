@@ -53,6 +53,84 @@ bool store_memory_drop(struct store_memory *memory, struct store_key key,
     return outcome.status == STORE_OK;
 }
 
+bool store_memory_take(struct store_memory *memory, struct store_key key,
+                       const char *backend, struct store_memory_item *item)
+{
+    struct store_memory_outcome outcome;
+
+    store_memory_unbind(memory, key, backend, &outcome);
+    if (outcome.status != STORE_OK)
+        return false;
+    *item = (struct store_memory_item){.key_len = key.len,
+                                       .record = outcome.record,
+                                       .life_ms = outcome.life_ms,
+                                       .traffic = outcome.traffic};
+    memcpy(item->key, key.ptr, key.len);
+    return true;
+}
+
+/* What changes nothing that the part's hint depends on. */
+static struct store_entry *lock_live(struct store_memory *memory,
+                                     struct store_key key,
+                                     struct store_memory_place *place,
+                                     int64_t *now_ms)
+{
+    *place = store_memory_place(memory, key);
+    pthread_mutex_lock(&place->part->lock);
+    *now_ms = memory->opts.now_ms(memory->opts.now_arg);
+    return store_memory_live(*place, key, *now_ms);
+}
+
+static void item_read(struct store_memory_item *item,
+                      const struct store_entry *entry, int64_t now_ms)
+{
+    memcpy(item->key, entry->bytes, entry->key_len);
+    item->key_len = entry->key_len;
+    store_entry_read(entry, &item->record);
+    item->life_ms = entry->expires_ms - now_ms;
+    item->mark = entry->mark;
+    item->traffic = store_entry_traffic(entry);
+}
+
+void store_memory_mark(struct store_memory *memory, struct store_key key,
+                       uint8_t mark)
+{
+    struct store_memory_place place;
+    int64_t now_ms;
+    struct store_entry *entry = lock_live(memory, key, &place, &now_ms);
+
+    if (entry != NULL)
+        entry->mark = mark;
+    pthread_mutex_unlock(&place.part->lock);
+}
+
+void store_memory_account(struct store_memory *memory, struct store_key key,
+                          const struct store_traffic *more, int64_t seen_ms)
+{
+    struct store_memory_place place;
+    int64_t now_ms;
+    struct store_entry *entry = lock_live(memory, key, &place, &now_ms);
+
+    if (entry != NULL)
+        store_entry_account(entry, more);
+    if (entry != NULL && seen_ms > entry->seen_ms)
+        entry->seen_ms = seen_ms;
+    pthread_mutex_unlock(&place.part->lock);
+}
+
+bool store_memory_look(struct store_memory *memory, struct store_key key,
+                       struct store_memory_item *item)
+{
+    struct store_memory_place place;
+    int64_t now_ms;
+    const struct store_entry *entry = lock_live(memory, key, &place, &now_ms);
+
+    if (entry != NULL)
+        item_read(item, entry, now_ms);
+    pthread_mutex_unlock(&place.part->lock);
+    return entry != NULL;
+}
+
 /* One call of store_memory_collect. */
 struct collecting {
     struct store_memory_walk *walk;
@@ -61,7 +139,7 @@ struct collecting {
     size_t max;
     size_t looks; /* left under this lock */
     int64_t now_ms;
-    uint8_t mark;
+    int mark;
     bool is_over; /* there is no room for the next bucket */
 };
 
@@ -73,10 +151,7 @@ static void collect_entry(struct collecting *collecting,
     if (entry->mark == collecting->mark ||
         entry->expires_ms <= collecting->now_ms)
         return;
-    memcpy(item->key, entry->bytes, entry->key_len);
-    item->key_len = entry->key_len;
-    store_entry_read(entry, &item->record);
-    item->life_ms = entry->expires_ms - collecting->now_ms;
+    item_read(item, entry, collecting->now_ms);
     collecting->count++;
 }
 
@@ -136,7 +211,7 @@ static void collect_part(struct collecting *collecting,
 }
 
 size_t store_memory_collect(struct store_memory *memory,
-                            struct store_memory_walk *walk, uint8_t mark,
+                            struct store_memory_walk *walk, int mark,
                             struct store_memory_item *items, size_t max)
 {
     struct collecting collecting = {

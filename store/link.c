@@ -24,8 +24,10 @@ static const char no_memory[] = "memory is short";
 static const char no_wire[] = "the connection ended";
 static const char no_answer[] = "it does not answer";
 static const char no_connection[] = "no connection in time";
+static const char no_tls[] = "no TLS connection in time";
 static const char not_redis[] = "what answers there is not Redis";
 static const char not_a_reply[] = "it sent what is not a reply of Redis";
+static const char has_moved[] = "another address is the right one now";
 static const char not_asked[] = "it sent a reply that nobody asked for";
 
 /* ---- entering and leaving ---- */
@@ -144,6 +146,7 @@ void store_link_drop(struct store_link *link, const char *why)
     link->is_call_timer_on = false;
     link->is_pinged = false;
     link->run_id[0] = '\0';
+    link->has_failed = true;
     set_state(link, STORE_LINK_DOWN);
     tell_down(link, why);
     store_link_end_calls(link);
@@ -234,11 +237,19 @@ static void take_answer(struct store_link *link, const redisReply *reply)
         store_link_probe(link);
 }
 
+/* Why the link cannot stay UP after this reply; NULL: it can. */
+static const char *words_of(const struct store_link *link,
+                            const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR ||
+        (link->options.on_stray != NULL && store_link_is_stray(reply->str)))
+        return NULL;
+    return store_link_error_words(reply->str);
+}
+
 static void take(struct store_link *link, const redisReply *reply)
 {
-    const char *words = reply->type == REDIS_REPLY_ERROR
-                            ? store_link_error_words(reply->str)
-                            : NULL;
+    const char *words = words_of(link, reply);
 
     if (link->state == STORE_LINK_SETUP)
         store_link_setup_reply(link, reply);
@@ -347,7 +358,8 @@ static void on_state_timer(void *arg)
         connect_now(link);
         break;
     case STORE_LINK_CONNECTING:
-        store_link_drop(link, no_connection);
+        store_link_drop(link,
+                        link->options.address.is_tls ? no_tls : no_connection);
         break;
     case STORE_LINK_UP: /* only one that subscribes has a timer here */
         if (link->is_pinged)
@@ -436,6 +448,37 @@ void store_link_free(struct store_link *link)
         free(link->strings[i]);
     free(link->shas);
     leave(link);
+}
+
+static bool is_same_address(const struct store_address *a,
+                            const struct store_address *b)
+{
+    return a->port == b->port && a->is_unix == b->is_unix &&
+           a->is_tls == b->is_tls && strcmp(a->host, b->host) == 0;
+}
+
+void store_link_set_address(struct store_link *link,
+                            const struct store_address *address)
+{
+    if (is_same_address(&link->options.address, address))
+        return;
+    enter(link);
+    link->options.address = *address;
+    if (link->state != STORE_LINK_DOWN)
+        store_link_drop(link, has_moved);
+    if (!link->is_freed) {
+        link->why[0] = '\0'; /* what was told was about the other one */
+        link->attempts = 0;
+        link->has_failed = false;
+        set_timer(link, 0);
+    }
+    leave(link);
+}
+
+bool store_link_is_new(const struct store_link *link)
+{
+    return !link->has_failed && link->state != STORE_LINK_UP &&
+           link->state != STORE_LINK_STALLED;
 }
 
 bool store_link_is_up(const struct store_link *link)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection to one Redis node, which is made again whenever it is lost.
+ * One connection to one node, which is made again whenever it is lost.
  *
  * Commands are pipelined. Each ends by its callback within timeout_ms, with
  * the reply or, when none came, with NULL. hiredis reads the replies; its own
@@ -28,9 +28,20 @@ struct store_call;
  * It may be an error reply. */
 typedef void (*store_reply_fn)(void *arg, const struct redisReply *reply);
 
+/* What the node must be. */
+enum store_role {
+    STORE_ROLE_SINGLE,  /* a node outside of any cluster that takes writes */
+    STORE_ROLE_MASTER,  /* the same, and no replica: what one is told is lost,
+                           though it may take it */
+    STORE_ROLE_CLUSTER, /* a master or replica of a cluster: commands are sent
+                           on from the latter */
+    STORE_ROLE_SENTINEL,
+};
+
 struct store_link_options {
     struct store_loop *loop;
     struct store_address address;
+    enum store_role role;
     const char *user;     /* NULL or "": none. These four strings are copied. */
     const char *password; /* NULL or "": no AUTH */
     const char *channel;  /* not NULL: this link subscribes to the channel and
@@ -54,6 +65,12 @@ struct store_link_options {
      * 200 printable bytes. Told at most once a second. May be NULL. */
     void (*on_error)(void *arg, const char *text);
     void (*on_message)(void *arg, const char *bytes, size_t len);
+    /* Of a link to a node of a cluster, where not NULL: a call that somebody
+     * waits for was answered with MOVED, ASK, TRYAGAIN or CLUSTERDOWN, or with
+     * the error of a script whose key is being moved. `text`
+     * is Redis' own, and lives until this returns. The call is the callee's
+     * now: it ends with store_link_resend or store_call_end. */
+    void (*on_stray)(void *arg, struct store_call *call, const char *text);
     void *arg;
 };
 
@@ -71,6 +88,14 @@ void store_link_free(struct store_link *link);
 
 /* Takes commands now; or, of a link that subscribes, hears its channel. */
 bool store_link_is_up(const struct store_link *link);
+
+/* It has not tried in vain yet: what is to be sent may wait for it. */
+bool store_link_is_new(const struct store_link *link);
+
+/* From now on the node is there. If that is another address, the connection is
+ * dropped, its calls end, and the next attempt follows at once. */
+void store_link_set_address(struct store_link *link,
+                            const struct store_address *address);
 
 /* The node's run_id as INFO gave it with this connection, "" where it is not
  * known (no permission, or not up yet). Lives until the link is lost. */
@@ -92,5 +117,15 @@ struct store_call *store_link_eval(struct store_link *link, size_t script,
 
 /* `done` will not run; the command may still be carried out. */
 void store_link_forget(struct store_call *call);
+
+/* ---- calls that stray (see call.h) ---- */
+
+/* Sends a call on this link, behind ASKING if so. False, the call still the
+ * caller's, when the link does not take commands now. */
+bool store_link_resend(struct store_link *link, struct store_call *call,
+                       bool is_asking) __attribute__((warn_unused_result));
+
+/* No call is under way. */
+bool store_link_is_idle(const struct store_link *link);
 
 #endif

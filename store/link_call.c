@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The calls of a link: commands in Redis' form, and the queue that matches the
- * replies to them.
+ * The calls of a link: the queue that matches replies to commands.
  *
  * All calls have the same time, so one timer serves them all. It is set when a
  * call comes and it is off, and looks through the queue when it fires; a call
@@ -21,55 +20,6 @@ enum {
 
 /* The due_ms of a call that was late once. */
 #define LATE INT64_MAX
-
-/* ---- commands as bytes ---- */
-
-static void append(struct store_bytes *bytes, const void *data, size_t len)
-{
-    size_t need = bytes->len + len;
-
-    if (need > bytes->size) {
-        size_t size = need < 512 ? 1024 : need * 2;
-        char *ptr = realloc(bytes->ptr, size);
-        if (ptr == NULL) {
-            bytes->is_short = true;
-            return;
-        }
-        bytes->ptr = ptr;
-        bytes->size = size;
-    }
-    if (len > 0)
-        memcpy(bytes->ptr + bytes->len, data, len);
-    bytes->len = need;
-}
-
-static void append_count(struct store_bytes *bytes, char kind, size_t count)
-{
-    char text[32];
-
-    append(bytes, text,
-           (size_t)snprintf(text, sizeof(text), "%c%zu\r\n", kind, count));
-}
-
-void store_bytes_head(struct store_bytes *bytes, int argc)
-{
-    append_count(bytes, '*', (size_t)argc);
-}
-
-void store_bytes_arg(struct store_bytes *bytes, const char *arg, size_t len)
-{
-    append_count(bytes, '$', len);
-    append(bytes, arg, len);
-    append(bytes, "\r\n", 2);
-}
-
-void store_bytes_command(struct store_bytes *bytes, int argc,
-                         const char *const *argv)
-{
-    store_bytes_head(bytes, argc);
-    for (int i = 0; i < argc; i++)
-        store_bytes_arg(bytes, argv[i], strlen(argv[i]));
-}
 
 static void empty(struct store_bytes *bytes)
 {
@@ -127,89 +77,99 @@ static struct store_call *dequeue(struct store_link *link)
     return call;
 }
 
-/* Sends what link->out holds as a new call. */
-static struct store_call *start(struct store_link *link,
-                                struct store_call *call)
+/* By its hash, or the whole script; a plain command as it is. */
+static void put_call(struct store_link *link, struct store_call *call,
+                     bool is_whole)
 {
-    const struct store_loop_ops *ops = link->loop->ops;
+    struct store_bytes *out = &link->out;
 
-    if (!store_link_flush(link)) {
-        free(call);
-        return NULL;
+    if (call->script >= 0) {
+        const char *text = link->options.scripts[call->script];
+        const char *sha = link->shas[call->script];
+        store_bytes_head(out, call->argc + 2);
+        store_bytes_arg(out, is_whole ? "EVAL" : "EVALSHA", is_whole ? 4 : 7);
+        store_bytes_arg(out, is_whole ? text : sha,
+                        is_whole ? strlen(text) : STORE_LINK_SHA_LEN);
+    } else {
+        store_bytes_head(out, call->argc);
     }
-    call->due_ms = ops->now_ms(link->loop) + link->options.timeout_ms;
-    enqueue(link, call);
-    if (!link->is_call_timer_on)
-        ops->timer_start(link->call_timer, link->options.timeout_ms);
-    link->is_call_timer_on = true;
-    return call;
+    store_bytes_append(out, call->args, call->len);
+    call->is_hashed = call->script >= 0 && !is_whole;
 }
 
-static struct store_call *call_new(store_reply_fn done, void *arg,
-                                   const struct store_bytes *args)
+/* Sends what link->out holds as a call that has a time already. False, the call
+ * still the caller's, when memory is short. */
+static bool start(struct store_link *link, struct store_call *call)
 {
-    struct store_call *call = malloc(sizeof(*call) + args->len);
+    const struct store_loop_ops *ops = link->loop->ops;
+    const int64_t now_ms = ops->now_ms(link->loop);
+    const int64_t left_ms = call->due_ms - now_ms;
 
+    if (!store_link_flush(link))
+        return false;
+    call->sent_ms = now_ms;
+    enqueue(link, call);
+    /* A call that strayed has less time left than those of this link. */
+    if (!link->is_call_timer_on || call->due_ms < link->call_timer_ms) {
+        ops->timer_start(link->call_timer, left_ms > 0 ? left_ms : 0);
+        link->call_timer_ms = call->due_ms;
+    }
+    link->is_call_timer_on = true;
+    return true;
+}
+
+static int64_t due_ms(const struct store_link *link)
+{
+    return link->loop->ops->now_ms(link->loop) + link->options.timeout_ms;
+}
+
+/* Nobody waits for what ASKING gives. */
+static bool put_asking(struct store_link *link)
+{
+    struct store_call *asking = store_call_new(-1, 0, NULL, NULL, NULL, NULL);
+    const char *command[] = {"ASKING"};
+
+    if (asking == NULL)
+        return false;
+    store_bytes_command(&link->out, 1, command);
+    asking->due_ms = due_ms(link);
+    if (start(link, asking))
+        return true;
+    free(asking);
+    return false;
+}
+
+bool store_link_resend(struct store_link *link, struct store_call *call,
+                       bool is_asking)
+{
+    if (!takes_calls(link, call->argc) ||
+        call->script >= (int)link->options.script_count ||
+        (is_asking && !put_asking(link)))
+        return false;
+    put_call(link, call, false);
+    return start(link, call);
+}
+
+/* NULL, and the call is gone, when the link does not take it. */
+static struct store_call *send_new(struct store_link *link,
+                                   struct store_call *call)
+{
     if (call == NULL)
         return NULL;
-    *call = (struct store_call){.done = done, .arg = arg, .script = -1};
-    call->len = args->len;
-    if (args->len > 0)
-        memcpy(call->args, args->ptr, args->len);
-    return call;
+    call->due_ms = due_ms(link);
+    if (store_link_resend(link, call, false))
+        return call;
+    free(call);
+    return NULL;
 }
 
 struct store_call *store_link_send(struct store_link *link, int argc,
                                    const char **argv, const size_t *lens,
                                    store_reply_fn done, void *arg)
 {
-    const struct store_bytes none = {0};
-
     if (!takes_calls(link, argc))
         return NULL;
-    struct store_call *call = call_new(done, arg, &none);
-    if (call == NULL)
-        return NULL;
-    store_bytes_head(&link->out, argc);
-    for (int i = 0; i < argc; i++)
-        store_bytes_arg(&link->out, argv[i], lens[i]);
-    return start(link, call);
-}
-
-void store_link_probe(struct store_link *link)
-{
-    const struct store_bytes none = {0};
-    const char *ping[] = {"PING"};
-    struct store_call *call = call_new(NULL, NULL, &none);
-
-    if (call == NULL)
-        return; /* STALLED ends with the connection then */
-    store_bytes_command(&link->out, 1, ping);
-    start(link, call);
-}
-
-bool store_link_is_in_time(const struct store_link *link)
-{
-    return link->loop->ops->now_ms(link->loop) < link->first_call->due_ms &&
-           link->first_call->due_ms != LATE;
-}
-
-/* By its hash, or the whole script. */
-static void put_script(struct store_link *link, const struct store_call *call,
-                       bool is_whole)
-{
-    const char *text = link->options.scripts[call->script];
-    const char *sha = link->shas[call->script];
-
-    store_bytes_head(&link->out, call->argc);
-    if (is_whole) {
-        store_bytes_arg(&link->out, "EVAL", 4);
-        store_bytes_arg(&link->out, text, strlen(text));
-    } else {
-        store_bytes_arg(&link->out, "EVALSHA", 7);
-        store_bytes_arg(&link->out, sha, STORE_LINK_SHA_LEN);
-    }
-    append(&link->out, call->args, call->len);
+    return send_new(link, store_call_new(-1, argc, argv, lens, done, arg));
 }
 
 struct store_call *store_link_eval(struct store_link *link, size_t script,
@@ -219,18 +179,33 @@ struct store_call *store_link_eval(struct store_link *link, size_t script,
 {
     if (!takes_calls(link, argc) || script >= link->options.script_count)
         return NULL;
-    store_bytes_arg(&link->out, "1", 1); /* keys */
-    for (int i = 0; i < argc; i++)
-        store_bytes_arg(&link->out, argv[i], lens[i]);
-    struct store_call *call =
-        link->out.is_short ? NULL : call_new(done, arg, &link->out);
-    empty(&link->out);
+    return send_new(link,
+                    store_call_new((int)script, argc, argv, lens, done, arg));
+}
+
+/* STALLED ends with the connection if memory is short. */
+void store_link_probe(struct store_link *link)
+{
+    struct store_call *call = store_call_new(-1, 0, NULL, NULL, NULL, NULL);
+    const char *ping[] = {"PING"};
+
     if (call == NULL)
-        return NULL;
-    call->script = (int)script;
-    call->argc = argc + 3;
-    put_script(link, call, false);
-    return start(link, call);
+        return;
+    store_bytes_command(&link->out, 1, ping);
+    call->due_ms = due_ms(link);
+    if (!start(link, call))
+        free(call);
+}
+
+bool store_link_is_idle(const struct store_link *link)
+{
+    return link->first_call == NULL;
+}
+
+bool store_link_is_in_time(const struct store_link *link)
+{
+    return link->loop->ops->now_ms(link->loop) < link->first_call->due_ms &&
+           link->first_call->due_ms != LATE;
 }
 
 void store_link_forget(struct store_call *call)
@@ -239,15 +214,6 @@ void store_link_forget(struct store_call *call)
 }
 
 /* ---- ending ---- */
-
-static void finish(struct store_call *call, const redisReply *reply)
-{
-    store_reply_fn done = call->done;
-
-    call->done = NULL;
-    if (done != NULL)
-        done(call->arg, reply);
-}
 
 static void tell_error(struct store_link *link, const char *text)
 {
@@ -262,23 +228,37 @@ static void tell_error(struct store_link *link, const char *text)
                            clean[0] != '\0' ? clean : "an error");
 }
 
-/* The node has lost the script: the same call again, now with its text. Its
- * time goes on. */
+/* The node has lost the script: the same call again, now with its text, and
+ * behind another ASKING if the first stood behind one, which was good for that
+ * alone. Its time goes on. */
 static bool send_again(struct store_link *link, struct store_call *call,
                        const redisReply *reply)
 {
-    if (call->script < 0 || strncmp(reply->str, "NOSCRIPT", 8) != 0)
+    if (!call->is_hashed || strncmp(reply->str, "NOSCRIPT", 8) != 0)
         return false;
     if (call->done == NULL || !has_room(link)) {
-        finish(call, NULL);
-        free(call);
+        store_call_end(call, NULL);
         return true;
     }
-    put_script(link, call, true);
+    if (call->route.is_asking && !put_asking(link))
+        return false;
+    put_call(link, call, true);
     if (!store_link_flush(link))
         return false;
-    call->script = -1;
     enqueue(link, call);
+    return true;
+}
+
+/* Where it should go on, somebody else decides; if anybody waits for it. */
+static bool stray(struct store_link *link, struct store_call *call,
+                  const char *text)
+{
+    if (link->options.on_stray == NULL || !store_link_is_stray(text))
+        return false;
+    if (call->done != NULL)
+        link->options.on_stray(link->options.arg, call, text);
+    else
+        free(call);
     return true;
 }
 
@@ -289,10 +269,12 @@ void store_link_answer(struct store_link *link, const redisReply *reply)
     if (reply->type == REDIS_REPLY_ERROR) {
         if (send_again(link, call, reply))
             return;
+        if (stray(link, call, reply->str))
+            return;
         tell_error(link, reply->str);
     }
     if (!link->is_freed)
-        finish(call, reply);
+        store_call_finish(call, reply);
     free(call);
 }
 
@@ -302,8 +284,7 @@ void store_link_end_calls(struct store_link *link)
 
     /* A callback that frees the link leaves none. */
     while ((call = dequeue(link)) != NULL) {
-        finish(call, NULL);
-        free(call);
+        store_call_end(call, NULL);
     }
 }
 
@@ -325,7 +306,9 @@ bool store_link_is_late(const struct store_link *link)
 
     for (const struct store_call *call = link->first_call; call != NULL;
          call = call->next) {
-        if (call->due_ms <= now)
+        /* One that strayed may have had no time left when it came here. */
+        if (call->due_ms <= now &&
+            now - call->sent_ms >= link->options.timeout_ms)
             return true;
     }
     return false;
@@ -343,7 +326,7 @@ void store_link_end_late(struct store_link *link)
             continue;
         if (call->due_ms <= now) {
             call->due_ms = LATE;
-            finish(call, NULL);
+            store_call_finish(call, NULL);
             if (link->is_freed)
                 return;
         } else if (call->due_ms < first_ms) {
@@ -351,6 +334,7 @@ void store_link_end_late(struct store_link *link)
         }
     }
     link->is_call_timer_on = first_ms != INT64_MAX;
+    link->call_timer_ms = first_ms;
     if (link->is_call_timer_on)
         ops->timer_start(link->call_timer, first_ms - now);
 }

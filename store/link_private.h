@@ -3,7 +3,7 @@
 #ifndef SIDGATE_STORE_LINK_PRIVATE_H
 #define SIDGATE_STORE_LINK_PRIVATE_H
 
-#include "store/link.h"
+#include "store/call.h"
 
 #include <hiredis/hiredis.h>
 
@@ -34,27 +34,6 @@ enum store_link_step {
     STORE_STEP_SUBSCRIBE,
 };
 
-/* One command that awaits its reply. It keeps its place until the reply came,
- * also when nobody waits for that any more: `done` is NULL then. */
-struct store_call {
-    struct store_call *next;
-    store_reply_fn done;
-    void *arg;
-    int64_t due_ms;
-    int script;  /* EVALSHA was sent: the script's number; else -1 */
-    int argc;    /* of EVALSHA and EVAL, all counted */
-    size_t len;  /* of the arguments behind the script */
-    char args[]; /* these, as Redis reads them */
-};
-
-/* Bytes for the wire. */
-struct store_bytes {
-    char *ptr;
-    size_t len;
-    size_t size;
-    bool is_short; /* memory was short: what is in it is no use */
-};
-
 struct store_link {
     struct store_loop *loop;
     struct store_link_options options; /* its strings are those below */
@@ -65,6 +44,7 @@ struct store_link {
     struct store_timer *state_timer; /* the next attempt, SETUP's end, PING,
                                         the end of STALLED */
     struct store_timer *call_timer;  /* never later than the first due_ms */
+    int64_t call_timer_ms;           /* when it fires, while it is on */
     bool is_call_timer_on;
     struct store_bytes out;
 
@@ -81,6 +61,7 @@ struct store_link {
 
     unsigned attempts;            /* that failed, or did not stay UP for long */
     int64_t up_ms;                /* when it came UP */
+    bool has_failed;              /* since the node has this address */
     bool is_pinged;               /* the answer to PING is awaited */
     int64_t error_ms;             /* when on_error may be called again */
     char why[STORE_LINK_WHY_MAX]; /* told last; "" after UP */
@@ -105,14 +86,6 @@ void store_link_set_up(struct store_link *link);
 bool store_link_flush(struct store_link *link);
 
 /* ---- link_call.c ---- */
-
-/* Appends the head of a command, and an argument, in Redis' form. */
-void store_bytes_head(struct store_bytes *bytes, int argc);
-void store_bytes_arg(struct store_bytes *bytes, const char *arg, size_t len);
-
-/* A whole command of strings. */
-void store_bytes_command(struct store_bytes *bytes, int argc,
-                         const char *const *argv);
 
 /* Sends a PING of the link's own, to see how long it takes. */
 void store_link_probe(struct store_link *link);
@@ -148,6 +121,10 @@ void store_link_setup_reply(struct store_link *link, const redisReply *reply);
 /* What an error reply means for a link that is UP and cannot stay so; NULL for
  * one that concerns its command only. */
 const char *store_link_error_words(const char *text);
+
+/* An error by which a node of a cluster sends a command elsewhere, or has it
+ * wait. */
+bool store_link_is_stray(const char *text);
 
 /* What an error reply to a command of SETUP means, in `why`. */
 void store_link_setup_words(const struct store_link *link, const char *command,

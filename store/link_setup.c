@@ -123,15 +123,28 @@ static void keep_run_id(struct store_link *link, const redisReply *info)
 
 /* Why a node that answers is of no use all the same; NULL for one that is. The
  * words are those of the errors that its first commands would end with. */
-static const char *info_words(const redisReply *info)
+static const char *info_words(const struct store_link *link,
+                              const redisReply *info)
 {
-    if (info_is(info, "cluster_enabled", "1"))
-        return store_link_error_words("CLUSTERDOWN ");
+    bool is_sentinel = info_is(info, "redis_mode", "sentinel");
+    bool is_cluster = info_is(info, "cluster_enabled", "1");
+
+    if (link->options.role == STORE_ROLE_SENTINEL)
+        return is_sentinel ? NULL : "it is no Sentinel";
+    if (is_sentinel)
+        return "it is a Sentinel: the URL of those begins with "
+               "redis+sentinel://";
     if (info_is(info, "loading", "1"))
         return store_link_error_words("LOADING ");
-    if (info_is(info, "role", "slave") && info_is(info, "slave_read_only", "1"))
+    if (link->options.role == STORE_ROLE_CLUSTER)
+        return is_cluster ? NULL : "it is no node of a Redis Cluster";
+    if (is_cluster)
+        return store_link_error_words("CLUSTERDOWN ");
+    if (!info_is(info, "role", "slave"))
+        return NULL;
+    if (info_is(info, "slave_read_only", "1"))
         return store_link_error_words("READONLY ");
-    return NULL;
+    return link->options.role == STORE_ROLE_MASTER ? "it is a replica" : NULL;
 }
 
 /* ---- replies ---- */
@@ -182,7 +195,7 @@ static void take_reply(struct store_link *link, enum store_link_step step,
         is_right = reply->type == REDIS_REPLY_STRING;
         if (!is_right)
             break;
-        words = info_words(reply);
+        words = info_words(link, reply);
         keep_run_id(link, reply);
         break;
     case STORE_STEP_SUBSCRIBE:

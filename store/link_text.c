@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define IS_CLUSTER                                                             \
-    "it is a node of a Redis Cluster, which this version does not speak to"
+    "it is a node of a Redis Cluster: the URL of one begins with "             \
+    "redis+cluster://"
 
 struct words {
     const char *prefix;
@@ -37,6 +38,10 @@ static const struct words of_setup[] = {
     {"ERR SELECT is not allowed in cluster mode", IS_CLUSTER},
 };
 
+static const char *const of_cluster[] = {"MOVED ", "ASK ", "TRYAGAIN ",
+                                         "CLUSTERDOWN "};
+
+enum { COUNT_OF_CLUSTER = sizeof(of_cluster) / sizeof(of_cluster[0]) };
 enum { COUNT_OF_NODE = sizeof(of_node) / sizeof(of_node[0]) };
 enum { COUNT_OF_SETUP = sizeof(of_setup) / sizeof(of_setup[0]) };
 
@@ -55,6 +60,25 @@ static const char *unwrapped(const char *text, const char *prefix)
             return at + 2;
     }
     return NULL;
+}
+
+/* A script that took its key away in a slot that is being moved, and then
+ * looked for it: it is where the next command will be sent. */
+bool store_link_is_cut_script(const char *text)
+{
+    return has_prefix(text, "ERR ") &&
+           strstr(text, "access a non local key in a cluster node") != NULL;
+}
+
+bool store_link_is_stray(const char *text)
+{
+    if (store_link_is_cut_script(text))
+        return true;
+    for (size_t i = 0; i < COUNT_OF_CLUSTER; i++) {
+        if (has_prefix(text, of_cluster[i]))
+            return true;
+    }
+    return false;
 }
 
 const char *store_link_error_words(const char *text)

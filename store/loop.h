@@ -21,6 +21,7 @@ struct store_address {
                                   of a unix socket */
     uint16_t port;             /* 1 to 65535; unused for a unix socket */
     bool is_unix;
+    bool is_tls; /* speaks TLS; how, and what is verified, is the loop's */
 };
 
 /* The loop's own; the implementation defines them. */
@@ -44,7 +45,8 @@ struct store_loop_ops {
     int64_t (*now_ms)(struct store_loop *loop); /* monotonic */
     uint32_t (*random)(struct store_loop *loop);
 
-    /* Begins to connect; names are resolved without blocking. There is no
+    /* Begins to connect, and to shake hands where the address says TLS;
+     * on_open follows that. Names are resolved without blocking. There is no
      * deadline: the caller closes what takes too long. NULL when memory is
      * short. `to` need live only until this returns, `user` as long as the
      * wire. */

@@ -15,8 +15,8 @@
 
 enum {
     PART_SHIFT = 58,    /* the top six bits of the hash choose the part */
-    EXPIRE_BATCH = 256, /* entries freed under one lock */
-    EXPIRE_MAX = 4096,  /* entries freed in one call of store_memory_expire */
+    EXPIRE_BATCH = 64,  /* entries freed under one lock */
+    EXPIRE_MAX = 1024,  /* entries freed in one call of store_memory_expire */
     EXPIRE_PER_PUT = 2, /* more than one, so that puts alone catch up */
     ROOM_TRIES = 4,
 };
@@ -24,18 +24,13 @@ enum {
 #define ENTRIES_MAX ((size_t)1 << 31)
 #define LIFE_MS_MAX ((int64_t)30 * 24 * 3600 * 1000)
 
-/* What a lookup of one key works on. */
-struct place {
-    struct store_memory_part *part;
-    uint32_t hash;
-};
-
-static struct place find_place(struct store_memory *memory,
-                               struct store_key key)
+struct store_memory_place store_memory_place(struct store_memory *memory,
+                                             struct store_key key)
 {
     uint64_t hash = store_siphash(memory->hash_key, key.ptr, key.len);
 
-    return (struct place){&memory->parts[hash >> PART_SHIFT], (uint32_t)hash};
+    return (struct store_memory_place){&memory->parts[hash >> PART_SHIFT],
+                                       (uint32_t)hash};
 }
 
 static int64_t clamp_life(int64_t life_ms)
@@ -68,14 +63,28 @@ static bool is_due(struct store_memory_part *part, int64_t now_ms)
 static void count_entry(const struct store_memory *memory,
                         const struct store_entry *entry, int delta)
 {
+    struct store_record record;
+
     if (memory->opts.on_count == NULL)
         return;
+    store_entry_read(entry, &record);
+    memory->opts.on_count(memory->opts.arg, &record, delta);
+}
 
-    char client[STORE_CLIENT_MAX];
-    memcpy(client, entry->bytes + entry->key_len, entry->client_len);
-    client[entry->client_len] = '\0';
-    memory->opts.on_count(memory->opts.count_arg, entry->backend->text,
-                          entry->gateway->text, client, delta);
+/* An entry whose life is over, or that gives way to another backend's. */
+static void tell_end(const struct store_memory *memory,
+                     const struct store_entry *entry, bool is_live)
+{
+    const struct store_memory_options *opts = &memory->opts;
+    struct store_key key = {entry->bytes, entry->key_len};
+    struct store_traffic traffic = store_entry_traffic(entry);
+    struct store_record record;
+
+    store_entry_read(entry, &record);
+    if (is_live && opts->on_replace != NULL)
+        opts->on_replace(opts->arg, key, &record, &traffic);
+    else if (!is_live && opts->on_expire != NULL)
+        opts->on_expire(opts->arg, key, &record, &traffic);
 }
 
 /* Whether both, of one shard, count as the same. */
@@ -83,7 +92,7 @@ static bool counts_alike(const struct store_entry *a,
                          const struct store_entry *b)
 {
     return a->backend == b->backend && a->gateway == b->gateway &&
-           a->client_len == b->client_len &&
+           a->transport == b->transport && a->client_len == b->client_len &&
            memcmp(a->bytes + a->key_len, b->bytes + b->key_len,
                   a->client_len) == 0;
 }
@@ -108,6 +117,9 @@ static void give_places(struct store_memory *memory, size_t count)
     atomic_fetch_sub_explicit(&memory->count, count, memory_order_relaxed);
 }
 
+/* For a clock: all entries have expired. */
+#define EVICT_ANY INT64_MAX
+
 /* Frees up to `max` expired entries of a locked part; their places stay
  * taken and are the caller's. */
 static size_t drop_expired(struct store_memory *memory,
@@ -120,6 +132,8 @@ static size_t drop_expired(struct store_memory *memory,
         struct store_entry *first = store_shard_first(&part->shard);
         if (first == NULL || first->expires_ms > now_ms)
             break;
+        if (now_ms != EVICT_ANY)
+            tell_end(memory, first, false);
         count_entry(memory, first, -1);
         store_shard_remove(&part->shard, first);
         freed++;
@@ -157,7 +171,7 @@ static bool evict_place(struct store_memory *memory,
     for (size_t i = 0; i < STORE_MEMORY_PARTS && !is_gone; i++) {
         part = &memory->parts[(start + i) % STORE_MEMORY_PARTS];
         pthread_mutex_lock(&part->lock);
-        is_gone = drop_expired(memory, part, INT64_MAX, 1) > 0;
+        is_gone = drop_expired(memory, part, EVICT_ANY, 1) > 0;
         part_unlock(part);
     }
     return is_gone;
@@ -187,9 +201,8 @@ static void outcome_read(struct store_memory_outcome *outcome,
     outcome->life_ms = entry->expires_ms - now_ms;
 }
 
-/* The live entry of `key` in a locked part. */
-static struct store_entry *find_live(struct place place, struct store_key key,
-                                     int64_t now_ms)
+struct store_entry *store_memory_live(struct store_memory_place place,
+                                      struct store_key key, int64_t now_ms)
 {
     struct store_entry *entry =
         store_shard_find(&place.part->shard, place.hash, key);
@@ -223,6 +236,12 @@ static enum store_status put_entry(struct store_memory *memory,
             count_entry(memory, old, -1);
         count_entry(memory, put->entry, 1);
     }
+    if (old != NULL && old->backend == put->entry->backend) {
+        struct store_traffic traffic = store_entry_traffic(old);
+        store_entry_account(put->entry, &traffic);
+    } else if (old != NULL) {
+        tell_end(memory, old, old->expires_ms > put->now_ms);
+    }
     if (old != NULL)
         store_shard_remove(&part->shard, old);
     put->entry = NULL;
@@ -231,7 +250,8 @@ static enum store_status put_entry(struct store_memory *memory,
     return STORE_OK;
 }
 
-static void put_locked(struct store_memory *memory, struct place place,
+static void put_locked(struct store_memory *memory,
+                       struct store_memory_place place,
                        struct store_memory_put *put,
                        struct store_memory_outcome *outcome)
 {
@@ -253,7 +273,7 @@ void store_memory_bind(struct store_memory *memory,
                        struct store_memory_put *put,
                        struct store_memory_outcome *outcome)
 {
-    struct place place = find_place(memory, put->key);
+    struct store_memory_place place = store_memory_place(memory, put->key);
 
     *outcome = (struct store_memory_outcome){.status = STORE_UNAVAILABLE};
     put->life_ms = clamp_life(put->life_ms);
@@ -278,11 +298,11 @@ void store_memory_bind(struct store_memory *memory,
 bool store_memory_find(struct store_memory *memory, struct store_key key,
                        struct store_record *record, int64_t *life_ms)
 {
-    struct place place = find_place(memory, key);
+    struct store_memory_place place = store_memory_place(memory, key);
 
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
-    const struct store_entry *entry = find_live(place, key, now_ms);
+    const struct store_entry *entry = store_memory_live(place, key, now_ms);
     if (entry != NULL) {
         store_entry_read(entry, record);
         *life_ms = entry->expires_ms - now_ms;
@@ -294,17 +314,21 @@ bool store_memory_find(struct store_memory *memory, struct store_key key,
 
 /* Without memory for a new name the gateway stays as it was: the entry's life
  * matters more. */
-static void change_gateway(const struct store_memory *memory,
-                           struct store_shard *shard, struct store_entry *entry,
-                           const struct store_record *record)
+static void change_place(const struct store_memory *memory,
+                         struct store_shard *shard, struct store_entry *entry,
+                         const struct store_record *record)
 {
     size_t size = sizeof(record->gateway);
+    bool is_moved =
+        record->gateway[0] != '\0' &&
+        strncmp(entry->gateway->text, record->gateway, size - 1) != 0;
 
-    if (record->gateway[0] == '\0' ||
-        strncmp(entry->gateway->text, record->gateway, size - 1) == 0)
+    if (!is_moved && entry->transport == record->transport)
         return;
     count_entry(memory, entry, -1);
-    store_shard_set_gateway(shard, entry, record);
+    entry->transport = record->transport;
+    if (is_moved)
+        store_shard_set_gateway(shard, entry, record);
     count_entry(memory, entry, 1);
 }
 
@@ -312,16 +336,15 @@ void store_memory_refresh(struct store_memory *memory, struct store_key key,
                           const struct store_record *record, int64_t life_ms,
                           struct store_memory_outcome *outcome)
 {
-    struct place place = find_place(memory, key);
+    struct store_memory_place place = store_memory_place(memory, key);
 
     *outcome = (struct store_memory_outcome){.status = STORE_NOT_FOUND};
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
-    struct store_entry *entry = find_live(place, key, now_ms);
+    struct store_entry *entry = store_memory_live(place, key, now_ms);
     if (entry != NULL && is_bound_to(entry, record->backend)) {
         entry->seen_ms = record->seen_ms;
-        entry->transport = record->transport;
-        change_gateway(memory, &place.part->shard, entry, record);
+        change_place(memory, &place.part->shard, entry, record);
         store_shard_renew(&place.part->shard, entry,
                           now_ms + clamp_life(life_ms));
         outcome->status = STORE_OK;
@@ -336,13 +359,15 @@ void store_memory_unbind(struct store_memory *memory, struct store_key key,
                          const char *backend,
                          struct store_memory_outcome *outcome)
 {
-    struct place place = find_place(memory, key);
+    struct store_memory_place place = store_memory_place(memory, key);
 
     *outcome = (struct store_memory_outcome){.status = STORE_NOT_FOUND};
     pthread_mutex_lock(&place.part->lock);
     int64_t now_ms = clock_now(memory);
-    struct store_entry *entry = find_live(place, key, now_ms);
+    struct store_entry *entry = store_memory_live(place, key, now_ms);
     if (entry != NULL && (backend == NULL || is_bound_to(entry, backend))) {
+        outcome_read(outcome, entry, now_ms);
+        outcome->traffic = store_entry_traffic(entry);
         count_entry(memory, entry, -1);
         store_shard_remove(&place.part->shard, entry);
         give_places(memory, 1);
@@ -351,18 +376,6 @@ void store_memory_unbind(struct store_memory *memory, struct store_key key,
         outcome->status = STORE_CONFLICT;
         outcome_read(outcome, entry, now_ms);
     }
-    part_unlock(place.part);
-}
-
-void store_memory_mark(struct store_memory *memory, struct store_key key,
-                       uint8_t mark)
-{
-    struct place place = find_place(memory, key);
-
-    pthread_mutex_lock(&place.part->lock);
-    struct store_entry *entry = find_live(place, key, clock_now(memory));
-    if (entry != NULL)
-        entry->mark = mark;
     part_unlock(place.part);
 }
 

@@ -19,13 +19,20 @@ struct store_memory_options {
     int64_t (*now_ms)(void *arg); /* monotonic clock; called by any
                                     thread, also under a shard's lock */
     void *now_arg;
-    /* Told of every entry that leaves the map or changes its backend, gateway
-     * or client, and of every new one, so that the owner can count sessions by
-     * them: delta is +1 or -1. Runs under a shard's lock: it must not call the
-     * store. The texts live until it returns. May be NULL. */
-    void (*on_count)(void *arg, const char *backend, const char *gateway,
-                     const char *client, int delta);
-    void *count_arg;
+    /* Told of every entry that leaves the map or changes its backend, gateway,
+     * client or transport, and of every new one, so that the owner can count
+     * sessions by them: delta is +1 or -1. Runs under a shard's lock: it must
+     * not call the store. The record lives until it returns. May be NULL. */
+    void (*on_count)(void *arg, const struct store_record *record, int delta);
+    /* Told of each entry that is freed because its life is over; likewise. */
+    void (*on_expire)(void *arg, struct store_key key,
+                      const struct store_record *record,
+                      const struct store_traffic *traffic);
+    /* Told of each live entry that gives way to another backend's; likewise. */
+    void (*on_replace)(void *arg, struct store_key key,
+                       const struct store_record *record,
+                       const struct store_traffic *traffic);
+    void *arg; /* of them all */
     /* The map is a cache of another store: at the bound an expired entry gives
      * way to a new one, or else the entry of a shard (the new one's, unless it
      * is empty) that expires first; there is no STORE_FULL. */
@@ -33,6 +40,15 @@ struct store_memory_options {
 };
 
 struct store_memory;
+
+struct store_memory_item {
+    char key[STORE_KEY_MAX];
+    size_t key_len;
+    struct store_record record;
+    int64_t life_ms;
+    uint8_t mark;
+    struct store_traffic traffic;
+};
 
 /* NULL when memory is short, or the system has no randomness for the key of
  * the hash. */
@@ -42,7 +58,7 @@ struct store_memory *store_memory_new(const struct store_memory_options *opts);
  * freed. NULL when memory is short. */
 struct store *store_memory_client(struct store_memory *memory);
 
-/* Frees expired entries, at most 4096 in one call and 256 under one lock; call
+/* Frees expired entries, at most 1024 in one call and 64 under one lock; call
  * it a few times a second. Returns the number freed. Thread-safe. */
 size_t store_memory_expire(struct store_memory *memory);
 
@@ -84,18 +100,27 @@ bool store_memory_renew(struct store_memory *memory, struct store_key key,
 bool store_memory_drop(struct store_memory *memory, struct store_key key,
                        const char *backend);
 
+/* The same, and fills *item with what it was. */
+bool store_memory_take(struct store_memory *memory, struct store_key key,
+                       const char *backend, struct store_memory_item *item);
+
 /* Sets the mark of the entry, if there is one. */
 void store_memory_mark(struct store_memory *memory, struct store_key key,
                        uint8_t mark);
 
-struct store_memory_item {
-    char key[STORE_KEY_MAX];
-    size_t key_len;
-    struct store_record record;
-    int64_t life_ms;
-};
+/* Adds to what went through for `key`, if there is a live entry; it was seen at
+ * seen_ms (wall clock; 0: not now). */
+void store_memory_account(struct store_memory *memory, struct store_key key,
+                          const struct store_traffic *more, int64_t seen_ms);
 
-enum { STORE_MEMORY_PARTS = 64 }; /* a key's part is chosen by chance */
+/* As store_memory_find, with all that is known. */
+bool store_memory_look(struct store_memory *memory, struct store_key key,
+                       struct store_memory_item *item);
+
+enum {
+    STORE_MEMORY_PARTS = 64, /* a key's part is chosen by chance */
+    STORE_MEMORY_ANY = -1,   /* no entry has this mark */
+};
 
 /* Where a walk stands; all zero is the start. The rest is cache.c's. */
 struct store_memory_walk {
@@ -111,7 +136,7 @@ struct store_memory_walk {
  * during the walk may be missed, and any met twice; with a `max` of 16 or more
  * those that were there before are missed only where the map shrinks. */
 size_t store_memory_collect(struct store_memory *memory,
-                            struct store_memory_walk *walk, uint8_t mark,
+                            struct store_memory_walk *walk, int mark,
                             struct store_memory_item *items, size_t max);
 
 #endif

@@ -70,6 +70,9 @@ static void memory_remove(struct store *store, struct store_request *request,
     (void)gateway; /* there is one alone */
     store_memory_unbind(memory_of(store), key, backend != NULL ? backend : "",
                         &outcome);
+    /* Whoever asked has no use for what it was. */
+    if (outcome.status == STORE_OK)
+        outcome.life_ms = 0;
     finish(request, &outcome);
 }
 

@@ -29,6 +29,7 @@ struct store_memory_outcome {
     enum store_status status;
     struct store_record record; /* where life_ms is above 0 */
     int64_t life_ms;
+    struct store_traffic traffic; /* of what was unbound */
 };
 
 struct store_memory_put {
@@ -43,6 +44,19 @@ struct store_memory_put {
     struct store_entry *entry; /* NULL once the map has it */
     bool has_place;
 };
+
+/* What a lookup of one key works on. */
+struct store_memory_place {
+    struct store_memory_part *part;
+    uint32_t hash;
+};
+
+struct store_memory_place store_memory_place(struct store_memory *memory,
+                                             struct store_key key);
+
+/* The live entry of `key` in a locked part. */
+struct store_entry *store_memory_live(struct store_memory_place place,
+                                      struct store_key key, int64_t now_ms);
 
 /* The changes, whole: they take and release the locks. */
 void store_memory_bind(struct store_memory *memory,

@@ -9,6 +9,7 @@
  */
 #include "store/plane.h"
 
+#include "store/plane_put.h"
 #include "store/plane_text.h"
 #include "store/record.h"
 #include "store/redis.h"
@@ -26,8 +27,8 @@
 
 enum {
     FIRST_CALLS = 5, /* admin, epoch, heartbeat, members, epoch again */
+    SLOT_COUNT = FIRST_CALLS + STORE_PLANE_REPLICAS_MAX,
     ARGS_MAX = STORE_PLANE_BACKENDS_MAX + 2,
-    KEY_MAX = STORE_PREFIX_MAX + 96,
     RUN_ID_MAX = 64,
 };
 
@@ -41,7 +42,7 @@ struct slot {
 };
 
 struct store_plane {
-    struct store_link *link;
+    struct store_client *client;
     const struct store_plane_user *user;
     void *arg;
     bool *is_gone;  /* told when the plane is freed */
@@ -53,34 +54,20 @@ struct store_plane {
     bool has_epoch;  /* it was answered what stands there, if only an error */
     bool has_beaten; /* in this turn */
     bool is_lost;    /* stays so until it was told */
+    bool is_shown;   /* and is not only suspected */
     char epoch[STORE_PLANE_EPOCH_MAX]; /* the one seen last, or "" */
     char run_id[RUN_ID_MAX];           /* the node's in the last turn, or "" */
     const char *backends[STORE_PLANE_BACKENDS_MAX]; /* ids, of this turn */
-    bool is_drained[STORE_PLANE_BACKENDS_MAX];
+    char words[STORE_PLANE_BACKENDS_MAX][STORE_PLANE_WORD_MAX];
     size_t backend_count;
-    struct slot slots[FIRST_CALLS + STORE_PLANE_REPLICAS_MAX];
+    struct slot slots[SLOT_COUNT];
+    struct store_plane_puts puts;
     char prefix[STORE_PREFIX_MAX];
     char id[STORE_GATEWAY_MAX];
     char version[STORE_GATEWAY_MAX];
     char started[STORE_TIME_TEXT_MAX];
-    char own_key[KEY_MAX];
-    char set_key[KEY_MAX];
-    char admin_key[KEY_MAX];
-    char epoch_key[KEY_MAX];
+    struct store_plane_keys keys;
 };
-
-static bool copy_text(char *out, size_t size, const char *text)
-{
-    const int len = snprintf(out, size, "%s", text);
-
-    return len >= 0 && (size_t)len < size;
-}
-
-static void gateway_key(const struct store_plane *plane, const char *id,
-                        char out[KEY_MAX])
-{
-    snprintf(out, KEY_MAX, "%s:gateway:%s", plane->prefix, id);
-}
 
 struct store_plane *store_plane_new(const struct store_plane_options *options)
 {
@@ -88,33 +75,34 @@ struct store_plane *store_plane_new(const struct store_plane_options *options)
 
     if (plane == NULL)
         return NULL;
-    plane->link = options->link;
+    plane->client = options->client;
     plane->user = options->user;
     plane->arg = options->arg;
     store_time_write(options->started_ms, plane->started);
-    if (!copy_text(plane->prefix, sizeof(plane->prefix), options->prefix) ||
-        !copy_text(plane->id, sizeof(plane->id), options->id) ||
-        !copy_text(plane->version, sizeof(plane->version), options->version)) {
+    if (!store_plane_copy(plane->prefix, sizeof(plane->prefix),
+                          options->prefix) ||
+        !store_plane_copy(plane->id, sizeof(plane->id), options->id) ||
+        !store_plane_copy(plane->version, sizeof(plane->version),
+                          options->version)) {
         free(plane);
         return NULL;
     }
-    gateway_key(plane, plane->id, plane->own_key);
-    snprintf(plane->set_key, KEY_MAX, "%s:gateways", plane->prefix);
-    snprintf(plane->admin_key, KEY_MAX, "%s:admin", plane->prefix);
-    snprintf(plane->epoch_key, KEY_MAX, "%s:epoch", plane->prefix);
+    store_plane_keys_write(plane->prefix, plane->id,
+                           store_client_is_cluster(plane->client),
+                           &plane->keys);
+    store_plane_puts_init(&plane->puts, plane->keys.admin, options);
     return plane;
 }
 
 void store_plane_free(struct store_plane *plane)
 {
-    const size_t slot_count = sizeof(plane->slots) / sizeof(plane->slots[0]);
-
     if (plane->is_gone != NULL)
         *plane->is_gone = true;
-    for (size_t i = 0; i < slot_count; i++) {
+    for (size_t i = 0; i < SLOT_COUNT; i++) {
         if (plane->slots[i].call != NULL)
             store_link_forget(plane->slots[i].call);
     }
+    store_plane_puts_fini(&plane->puts);
     free(plane);
 }
 
@@ -126,7 +114,7 @@ static bool tell_words(struct store_plane *plane)
 
     plane->is_gone = &is_gone;
     for (size_t i = 0; !is_gone && i < plane->backend_count; i++)
-        user->on_admin(plane->arg, plane->backends[i], plane->is_drained[i]);
+        user->on_admin(plane->arg, plane->backends[i], plane->words[i]);
     if (!is_gone && user->on_admin_end != NULL)
         user->on_admin_end(plane->arg);
     if (is_gone)
@@ -140,8 +128,8 @@ static bool tell_words(struct store_plane *plane)
  * what the user will want to write. */
 static void end_turn(struct store_plane *plane)
 {
-    const bool is_loss_told =
-        plane->is_lost && plane->has_beaten && store_link_is_up(plane->link);
+    const bool is_loss_told = plane->is_lost && plane->has_beaten &&
+                              store_client_is_up(plane->client);
 
     if (plane->has_words && plane->has_epoch && plane->has_beaten &&
         !plane->is_lost && !tell_words(plane))
@@ -176,7 +164,7 @@ static struct slot *free_slot(struct store_plane *plane)
     return slot;
 }
 
-/* Keeps the call of `slot`; false if it is NULL: the link refused it. */
+/* Keeps the call of `slot`; false if it is NULL: it was refused. */
 static bool await(struct store_plane *plane, struct slot *slot,
                   struct store_call *call)
 {
@@ -186,7 +174,6 @@ static bool await(struct store_plane *plane, struct slot *slot,
     return call != NULL;
 }
 
-/* All arguments are text. */
 static struct store_call *send_command(const struct store_plane *plane,
                                        int argc, const char **argv,
                                        store_reply_fn done, void *arg)
@@ -195,7 +182,7 @@ static struct store_call *send_command(const struct store_plane *plane,
 
     for (int i = 0; i < argc; i++)
         lens[i] = strlen(argv[i]);
-    return store_link_send(plane->link, argc, argv, lens, done, arg);
+    return store_client_send(plane->client, argc, argv, lens, done, arg);
 }
 
 static bool ask(struct store_plane *plane, int argc, const char **argv,
@@ -215,21 +202,16 @@ static void on_ignored(void *arg, const redisReply *reply)
 
 static void tell(const struct store_plane *plane, int argc, const char **argv)
 {
-    struct store_call *may_be_refused =
-        send_command(plane, argc, argv, on_ignored, NULL);
-
-    (void)may_be_refused;
+    (void)send_command(plane, argc, argv, on_ignored, NULL);
 }
 
 static void forget_member(const struct store_plane *plane, const char *id,
                           size_t len)
 {
-    const char *argv[] = {"SREM", plane->set_key, id};
-    const size_t lens[] = {strlen("SREM"), strlen(plane->set_key), len};
-    struct store_call *may_be_refused =
-        store_link_send(plane->link, 3, argv, lens, on_ignored, NULL);
+    const char *argv[] = {"SREM", plane->keys.set, id};
+    const size_t lens[] = {strlen("SREM"), strlen(plane->keys.set), len};
 
-    (void)may_be_refused;
+    (void)store_client_send(plane->client, 3, argv, lens, on_ignored, NULL);
 }
 
 /* ---- what shows a loss ---- */
@@ -238,7 +220,7 @@ static void forget_member(const struct store_plane *plane, const char *id,
 static void note_loss(struct store_plane *plane)
 {
     if (plane->beaten > 0)
-        plane->is_lost = true;
+        plane->is_lost = plane->is_shown = true;
 }
 
 static void on_beat(void *arg, const redisReply *reply)
@@ -272,8 +254,8 @@ static void on_epoch(void *arg, const redisReply *reply);
 static void claim_epoch(struct store_plane *plane)
 {
     char epoch[STORE_PLANE_EPOCH_MAX];
-    const char *set[] = {"SETNX", plane->epoch_key, epoch};
-    const char *get[] = {"GET", plane->epoch_key};
+    const char *set[] = {"SETNX", plane->keys.epoch, epoch};
+    const char *get[] = {"GET", plane->keys.epoch};
 
     store_plane_epoch_make(plane->id, plane->turn, epoch);
     tell(plane, 3, set);
@@ -298,7 +280,7 @@ static void on_epoch(void *arg, const redisReply *reply)
  * the heartbeat has expired. */
 static void check_run_id(struct store_plane *plane)
 {
-    const char *run_id = store_link_run_id(plane->link);
+    const char *run_id = store_client_run_id(plane->client);
 
     if (run_id[0] == '\0')
         return;
@@ -315,7 +297,7 @@ static void on_words(void *arg, const redisReply *reply)
 
     plane->has_words =
         reply != NULL &&
-        store_plane_words_read(reply, plane->backend_count, plane->is_drained);
+        store_plane_words_read(reply, plane->backend_count, plane->words);
     leave_slot(plane);
 }
 
@@ -361,7 +343,7 @@ static void on_replica(void *arg, const redisReply *reply)
 static bool ask_member(struct store_plane *plane, const redisReply *member,
                        size_t *asked)
 {
-    char key[KEY_MAX];
+    char key[STORE_PLANE_KEY_MAX];
 
     if (member->type != REDIS_REPLY_STRING)
         return true;
@@ -377,7 +359,7 @@ static bool ask_member(struct store_plane *plane, const redisReply *member,
     (*asked)++;
     struct slot *slot = free_slot(plane);
     snprintf(slot->id, sizeof(slot->id), "%s", member->str);
-    gateway_key(plane, slot->id, key);
+    store_plane_gateway_key(plane->prefix, slot->id, key);
     const char *argv[] = {"HGETALL", key};
     if (!await(plane, slot, send_command(plane, 2, argv, on_replica, slot)))
         plane->is_whole = false;
@@ -421,20 +403,20 @@ static void send_beat(struct store_plane *plane,
     snprintf(expected, sizeof(expected), "%" PRId64, plane->beaten);
     snprintf(turn, sizeof(turn), "%" PRId64, plane->turn);
     snprintf(life, sizeof(life), "%d", STORE_PLANE_LIFE_MS);
-    const char *argv[] = {plane->own_key, expected, turn, life, fields};
+    const char *argv[] = {plane->keys.own, expected, turn, life, fields};
     const size_t lens[] = {strlen(argv[0]), strlen(argv[1]), strlen(argv[2]),
                            strlen(argv[3]), strlen(argv[4])};
     struct slot *slot = free_slot(plane);
     await(plane, slot,
-          store_link_eval(plane->link, STORE_SCRIPT_BEAT, 5, argv, lens,
-                          on_beat, slot));
+          store_client_eval(plane->client, STORE_SCRIPT_BEAT, 5, argv, lens,
+                            on_beat, slot));
     free(fields);
 }
 
 static void ask_words(struct store_plane *plane,
                       const struct store_plane_backend *backends, size_t count)
 {
-    const char *argv[ARGS_MAX] = {"HMGET", plane->admin_key};
+    const char *argv[ARGS_MAX] = {"HMGET", plane->keys.admin};
 
     if (count > STORE_PLANE_BACKENDS_MAX)
         count = STORE_PLANE_BACKENDS_MAX;
@@ -456,16 +438,17 @@ bool store_plane_is_busy(const struct store_plane *plane)
 void store_plane_turn(struct store_plane *plane,
                       const struct store_plane_backend *backends, size_t count)
 {
-    const char *read_epoch[] = {"GET", plane->epoch_key};
-    const char *join[] = {"SADD", plane->set_key, plane->id};
-    const char *keep[] = {"PEXPIRE", plane->set_key, SET_LIFE_MS};
-    const char *list[] = {"SRANDMEMBER", plane->set_key, MEMBERS_ASKED};
+    const char *read_epoch[] = {"GET", plane->keys.epoch};
+    const char *join[] = {"SADD", plane->keys.set, plane->id};
+    const char *keep[] = {"PEXPIRE", plane->keys.set, SET_LIFE_MS};
+    const char *list[] = {"SRANDMEMBER", plane->keys.set, MEMBERS_ASKED};
 
     /* The end of a turn, which calls the user, is still part of it. */
-    if (store_plane_is_busy(plane) || !store_link_is_up(plane->link))
+    if (store_plane_is_busy(plane) || !store_client_is_up(plane->client))
         return;
     plane->has_epoch = false;
     plane->has_beaten = false;
+    plane->is_shown = plane->is_shown && plane->is_lost;
     check_run_id(plane);
     ask_words(plane, backends, count);
     ask(plane, 2, read_epoch, on_epoch);
@@ -475,21 +458,40 @@ void store_plane_turn(struct store_plane *plane,
     plane->is_whole = ask(plane, 3, list, on_members);
 }
 
-void store_plane_put_admin(struct store_plane *plane, const char *backend,
-                           bool is_drained, bool is_newer)
+bool store_plane_put_admin(struct store_plane *plane, const char *backend,
+                           const char *word, uint32_t tag)
 {
-    const char *word = is_drained ? "drain" : "ready";
-    const char *argv[] = {is_newer ? "HSET" : "HSETNX", plane->admin_key,
-                          backend, word};
+    return store_plane_puts_set(&plane->puts, backend, word, tag);
+}
 
-    tell(plane, 4, argv);
+void store_plane_keep_admin(struct store_plane *plane, const char *backend,
+                            const char *word)
+{
+    store_plane_puts_keep(&plane->puts, backend, word);
+}
+
+void store_plane_suspect(struct store_plane *plane,
+                         const struct store_slots *slots)
+{
+    const char *admin = plane->keys.admin;
+
+    if (plane->beaten > 0 &&
+        store_slots_has(slots, store_slot_of(admin, strlen(admin))))
+        plane->is_lost = true;
+}
+
+void store_plane_slots(const struct store_plane *plane,
+                       struct store_slots *slots)
+{
+    *slots = (struct store_slots){{0}};
+    if (plane->is_shown)
+        store_plane_keys_slots(&plane->keys, plane->client, slots);
 }
 
 void store_plane_leave(struct store_plane *plane)
 {
-    const char *remove[] = {"DEL", plane->own_key};
-    const char *part[] = {"SREM", plane->set_key, plane->id};
+    const char *remove[] = {"DEL", plane->keys.own};
 
     tell(plane, 2, remove);
-    tell(plane, 3, part);
+    forget_member(plane, plane->id, strlen(plane->id));
 }

@@ -12,11 +12,16 @@
 #include <sys/random.h>
 
 static const char backend_mark[] = "backend:";
-static const char sessions_mark[] = " sessions=";
+static const char sessions_mark[] = "sessions=";
+static const char held_mark[] = "held=";
+static const char closed_mark[] = "closed=";
+static const char state_mark[] = "state=";
+static const char why_mark[] = "why=";
+static const char drain_word[] = "drain";
 
 enum {
     BACKEND_MARK_LEN = sizeof(backend_mark) - 1,
-    SESSIONS_MARK_LEN = sizeof(sessions_mark) - 1,
+    DRAIN_WORD_LEN = sizeof(drain_word) - 1,
     FIELD_TEXT_MAX = 2 * (STORE_PLANE_FIELD_MAX + 1) + 1,
     PORT_MAX = 65535,
     SESSIONS_MAX = 1000000000, /* so that sums of them do not overflow */
@@ -44,19 +49,27 @@ static bool is_hash(const redisReply *reply)
     return reply->type == REDIS_REPLY_ARRAY && reply->elements % 2 == 0;
 }
 
-static bool is_word(const redisReply *reply, const char *word)
+/* "drain", or that and more behind a space; "" for anything else. */
+static void read_word(const redisReply *reply, char out[STORE_PLANE_WORD_MAX])
 {
-    return reply->type == REDIS_REPLY_STRING && reply->len == strlen(word) &&
-           memcmp(reply->str, word, reply->len) == 0;
+    out[0] = '\0';
+    if (reply->type != REDIS_REPLY_STRING || reply->len < DRAIN_WORD_LEN ||
+        memcmp(reply->str, drain_word, DRAIN_WORD_LEN) != 0 ||
+        (reply->len > DRAIN_WORD_LEN && reply->str[DRAIN_WORD_LEN] != ' '))
+        return;
+    if (reply->len < STORE_PLANE_WORD_MAX && is_text(reply))
+        memcpy(out, reply->str, reply->len + 1);
+    else
+        snprintf(out, STORE_PLANE_WORD_MAX, "%s ?", drain_word);
 }
 
 bool store_plane_words_read(const struct redisReply *reply, size_t count,
-                            bool *is_drained)
+                            char (*words)[STORE_PLANE_WORD_MAX])
 {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != count)
         return false;
     for (size_t i = 0; i < count; i++)
-        is_drained[i] = is_word(reply->element[i], "drain");
+        read_word(reply->element[i], words[i]);
     return true;
 }
 
@@ -102,46 +115,81 @@ static bool is_address(const char *text, size_t len)
            store_number_read(colon + 1, port_len, &port) && port <= PORT_MAX;
 }
 
-/* Returns the length of the address in "<address> sessions=<n>"; 0 when it is
- * something else. */
-static size_t read_backend_value(const redisReply *value, int64_t *sessions)
+/* Cuts the next word off *at; NULL when there is none. */
+static char *next_word(char **at)
 {
-    const char *mark = strstr(value->str, sessions_mark);
+    char *word = *at;
 
-    if (mark == NULL)
-        return 0;
-    const size_t len = (size_t)(mark - value->str);
-    const char *number = mark + SESSIONS_MARK_LEN;
-    if (!is_address(value->str, len) ||
-        !store_number_read(number, strlen(number), sessions))
-        return 0;
-    if (*sessions > SESSIONS_MAX)
-        *sessions = SESSIONS_MAX;
-    return len;
+    if (word == NULL)
+        return NULL;
+    *at = strchr(word, ' ');
+    if (*at != NULL)
+        *(*at)++ = '\0';
+    return word;
 }
 
-/* Takes a field that is a backend's; copies its address to *text and moves
- * that behind it. */
+/* What stands behind `mark` in the word; NULL when it has another one. */
+static char *behind(char *word, const char *mark)
+{
+    const size_t len = strlen(mark);
+
+    return word != NULL && strncmp(word, mark, len) == 0 ? word + len : NULL;
+}
+
+static bool read_count(char *word, const char *mark, int64_t *count)
+{
+    const char *number = behind(word, mark);
+
+    if (number == NULL || !store_number_read(number, strlen(number), count))
+        return false;
+    if (*count > SESSIONS_MAX)
+        *count = SESSIONS_MAX;
+    return true;
+}
+
+/* Reads "<address> sessions=<n>" and what may follow; words that mean nothing
+ * here are skipped. False when it is something else. */
+static bool read_backend_value(char *text, struct store_plane_backend *backend)
+{
+    char *word = next_word(&text);
+
+    *backend = (struct store_plane_backend){
+        .address = word, .held = -1, .state = "", .why = ""};
+    if (!is_address(word, strlen(word)) ||
+        !read_count(next_word(&text), sessions_mark, &backend->sessions))
+        return false;
+    while ((word = next_word(&text)) != NULL) {
+        if (word[0] == '\0')
+            return false;
+        char *value = behind(word, state_mark);
+        if (value != NULL && strlen(value) < STORE_PLANE_STATE_MAX)
+            backend->state = value;
+        value = behind(word, why_mark);
+        if (value != NULL)
+            backend->why = value;
+        if (!read_count(word, held_mark, &backend->held))
+            (void)read_count(word, closed_mark, &backend->closed);
+    }
+    return true;
+}
+
+/* Takes a field that is a backend's; copies its value to *text and moves that
+ * behind it. */
 static void read_field(const redisReply *field, const redisReply *value,
                        struct store_plane_beat *beat, char **text)
 {
-    int64_t sessions;
+    struct store_plane_backend backend;
 
     if (beat->count == STORE_PLANE_BACKENDS_MAX || !is_text(field) ||
         !is_text(value) || field->len <= BACKEND_MARK_LEN ||
         memcmp(field->str, backend_mark, BACKEND_MARK_LEN) != 0)
         return;
-    const size_t len = read_backend_value(value, &sessions);
-    if (len == 0)
+    memcpy(*text, value->str, value->len + 1);
+    if (!read_backend_value(*text, &backend))
         return;
-    memcpy(*text, value->str, len);
-    (*text)[len] = '\0';
-    beat->space[beat->count++] = (struct store_plane_backend){
-        .id = field->str + BACKEND_MARK_LEN,
-        .address = *text,
-        .sessions = sessions,
-    };
-    *text += len + 1;
+    backend.id = field->str + BACKEND_MARK_LEN;
+    beat->space[beat->count++] = backend;
+    *text += value->len + 1;
 }
 
 /* Whether a replica wrote this: then it has a turn and a start. */
@@ -194,6 +242,32 @@ void store_plane_beat_fini(struct store_plane_beat *beat)
     *beat = (struct store_plane_beat){0};
 }
 
+/* Appends " <mark><text>" with '_' for each byte that is not visible, cut to
+ * what has room. */
+static size_t append_text(char *out, size_t len, const char *mark,
+                          const char *text)
+{
+    const size_t room = STORE_PLANE_FIELD_MAX - len;
+
+    if (text == NULL || text[0] == '\0' || strlen(mark) + 1 >= room)
+        return len;
+    const int mark_len = snprintf(out + len, room, " %s", mark);
+    len += mark_len > 0 ? (size_t)mark_len : 0;
+    for (; *text != '\0' && len < STORE_PLANE_FIELD_MAX - 1; text++)
+        out[len++] = *text > 0x20 && *text < 0x7f ? *text : '_';
+    out[len] = '\0';
+    return len;
+}
+
+static size_t append_count(char *out, size_t len, const char *mark,
+                           int64_t count)
+{
+    char text[STORE_NUMBER_TEXT_MAX];
+
+    snprintf(text, sizeof(text), "%" PRId64, count);
+    return append_text(out, len, mark, text);
+}
+
 /* Writes "field\nvalue\n"; false when others could not read it. */
 static bool write_backend(const struct store_plane_backend *backend,
                           char out[FIELD_TEXT_MAX])
@@ -201,17 +275,25 @@ static bool write_backend(const struct store_plane_backend *backend,
     const int64_t sessions = backend->sessions > 0 ? backend->sessions : 0;
     const size_t id_len = strlen(backend->id);
     const size_t address_len = strlen(backend->address);
+    char value[STORE_PLANE_FIELD_MAX];
 
     if (id_len == 0 || id_len + BACKEND_MARK_LEN > STORE_PLANE_FIELD_MAX ||
-        address_len + SESSIONS_MARK_LEN + STORE_NUMBER_TEXT_MAX >
-            STORE_PLANE_FIELD_MAX ||
         !store_plane_is_text(backend->id, id_len) ||
         !store_plane_is_text(backend->address, address_len) ||
         !is_address(backend->address, address_len))
         return false;
-    const int len =
-        snprintf(out, FIELD_TEXT_MAX, "%s%s\n%s%s%" PRId64 "\n", backend_mark,
-                 backend->id, backend->address, sessions_mark, sessions);
+    int len = snprintf(value, sizeof(value), "%s %s%" PRId64, backend->address,
+                       sessions_mark, sessions);
+    if (len <= 0 || (size_t)len >= sizeof(value))
+        return false;
+    size_t end = append_text(value, (size_t)len, state_mark, backend->state);
+    if (backend->state != NULL && backend->held >= 0) {
+        end = append_count(value, end, held_mark, backend->held);
+        end = append_count(value, end, closed_mark, backend->closed);
+    }
+    append_text(value, end, why_mark, backend->why);
+    len = snprintf(out, FIELD_TEXT_MAX, "%s%s\n%s\n", backend_mark, backend->id,
+                   value);
     return len > 0 && len < FIELD_TEXT_MAX;
 }
 
@@ -237,4 +319,46 @@ char *store_plane_beat_write(const struct store_plane_beat *beat)
         return out;
     free(out);
     return NULL;
+}
+
+bool store_plane_copy(char *out, size_t size, const char *text)
+{
+    const int len = snprintf(out, size, "%s", text);
+
+    return len >= 0 && (size_t)len < size;
+}
+
+/* ---- keys ---- */
+
+void store_plane_gateway_key(const char *prefix, const char *id,
+                             char out[STORE_PLANE_KEY_MAX])
+{
+    snprintf(out, STORE_PLANE_KEY_MAX, "%s:gateway:%s", prefix, id);
+}
+
+void store_plane_keys_write(const char *prefix, const char *id, bool is_cluster,
+                            struct store_plane_keys *keys)
+{
+    store_plane_gateway_key(prefix, id, keys->own);
+    snprintf(keys->set, sizeof(keys->set), "%s:gateways", prefix);
+    snprintf(keys->admin, sizeof(keys->admin), "%s:admin", prefix);
+    if (is_cluster)
+        snprintf(keys->epoch, sizeof(keys->epoch), "%s:epoch:{%s:admin}",
+                 prefix, prefix);
+    else
+        snprintf(keys->epoch, sizeof(keys->epoch), "%s:epoch", prefix);
+}
+
+void store_plane_keys_slots(const struct store_plane_keys *keys,
+                            const struct store_client *client,
+                            struct store_slots *slots)
+{
+    const char *shown_by[] = {keys->epoch, keys->own};
+    struct store_slots shard;
+
+    for (size_t i = 0; i < sizeof(shown_by) / sizeof(shown_by[0]); i++) {
+        store_client_shard(
+            client, store_slot_of(shown_by[i], strlen(shown_by[i])), &shard);
+        store_slots_merge(slots, &shard);
+    }
 }

@@ -8,6 +8,7 @@
 #define SIDGATE_STORE_PLANE_TEXT_H
 
 #include "store/plane.h"
+#include "store/redis.h"
 
 struct redisReply;
 
@@ -24,13 +25,16 @@ struct store_plane_beat {
     char *text;
 };
 
+/* False when it does not fit whole. */
+bool store_plane_copy(char *out, size_t size, const char *text);
+
 /* Only printable ASCII, and at most STORE_PLANE_FIELD_MAX bytes. */
 bool store_plane_is_text(const char *bytes, size_t len);
 
-/* Reads an answer to HMGET of `count` fields: whether each is "drain". False,
- * and nothing is written, when it is no such answer. */
+/* Reads an answer to HMGET of `count` fields into what on_admin is told of
+ * each. False, and nothing is written, when it is no such answer. */
 bool store_plane_words_read(const struct redisReply *reply, size_t count,
-                            bool *is_drained)
+                            char (*words)[STORE_PLANE_WORD_MAX])
     __attribute__((warn_unused_result));
 
 /* Redis holds something else at that key. */
@@ -59,5 +63,28 @@ void store_plane_beat_fini(struct store_plane_beat *beat);
 /* "field\nvalue\n" for each field but the turn; NULL when memory is short, else
  * the caller's to free. Backends that could not be read back are left out. */
 char *store_plane_beat_write(const struct store_plane_beat *beat);
+
+/* ---- keys ---- */
+
+enum { STORE_PLANE_KEY_MAX = 2 * STORE_PREFIX_MAX + 96 };
+
+struct store_plane_keys {
+    char own[STORE_PLANE_KEY_MAX]; /* this replica's heartbeat */
+    char set[STORE_PLANE_KEY_MAX];
+    char admin[STORE_PLANE_KEY_MAX];
+    char epoch[STORE_PLANE_KEY_MAX];
+};
+
+void store_plane_keys_write(const char *prefix, const char *id, bool is_cluster,
+                            struct store_plane_keys *keys);
+
+/* Adds the slots that are where the epoch or this replica's heartbeat is. */
+void store_plane_keys_slots(const struct store_plane_keys *keys,
+                            const struct store_client *client,
+                            struct store_slots *slots);
+
+/* The heartbeat of a replica. */
+void store_plane_gateway_key(const char *prefix, const char *id,
+                             char out[STORE_PLANE_KEY_MAX]);
 
 #endif

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LIFE_MAX_MS (INT64_C(30) * 24 * 3600 * 1000)
 #define SESSION     ":session:"
@@ -28,7 +29,7 @@ enum {
 
 struct store_redis {
     struct store store; /* first: what callers hold */
-    struct store_link *link;
+    struct store_client *client;
     struct operation *first;
     struct store_redis_options options;
     int64_t told_ms; /* when on_error last ran from here */
@@ -44,8 +45,10 @@ struct operation {
     struct store_call *call;
     struct store_call *life_call; /* of a get: PTTL */
     bool *is_gone;                /* told when the operation is freed */
-    bool is_put;
+    int64_t begun_us;
+    enum store_op op;
     bool has_record; /* of a get: HMGET gave one */
+    int64_t life_ms; /* likewise: PTTL did */
     struct store_record record;
 };
 
@@ -117,16 +120,24 @@ static void command_add_key(struct command *command,
     command->argc++;
 }
 
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 /* NULL, and `done` has run, when the operation cannot begin. */
 static struct operation *operation_new(struct store *store,
                                        struct store_request *request,
-                                       struct store_key key)
+                                       struct store_key key, enum store_op kind)
 {
     struct store_redis *redis = redis_of(store);
     struct operation *op = NULL;
 
     request->pending = NULL;
-    if (store_link_is_up(redis->link) && key.len > 0 &&
+    if (store_client_is_up(redis->client) && key.len > 0 &&
         key.len <= STORE_KEY_MAX)
         op = calloc(1, sizeof(*op));
     if (op == NULL) {
@@ -134,6 +145,8 @@ static struct operation *operation_new(struct store *store,
         return NULL;
     }
     op->redis = redis;
+    op->op = kind;
+    op->begun_us = now_us();
     op->request = request;
     op->next = redis->first;
     if (redis->first != NULL)
@@ -166,7 +179,10 @@ static void operation_end(struct operation *op, enum store_status status,
                           const struct store_record *record, int64_t life_ms)
 {
     struct store_request *request = op->request;
+    const struct store_redis_options *options = &op->redis->options;
 
+    if (options->on_timed != NULL && status != STORE_UNAVAILABLE)
+        options->on_timed(options->arg, op->op, now_us() - op->begun_us);
     if (record == NULL) {
         operation_free(op);
         request->done(request, status, NULL, 0);
@@ -216,7 +232,7 @@ static bool tell_replaced(struct operation *op, long long result)
 
 static void on_number(struct operation *op, long long result)
 {
-    if (op->is_put && result != STORE_SCRIPT_PUT_DONE) {
+    if (op->op == STORE_OP_PUT && result != STORE_SCRIPT_PUT_DONE) {
         if (result != STORE_SCRIPT_PUT_OVER_TYPE &&
             result != STORE_SCRIPT_PUT_OVER_JUNK)
             operation_end(op, STORE_UNAVAILABLE, NULL, 0);
@@ -234,8 +250,9 @@ static void on_other(struct operation *op, const redisReply *reply)
     struct store_record record;
 
     if (reply->elements != 2 || !store_record_read(reply->element[0], &record))
-        operation_end(op, op->is_put ? STORE_UNAVAILABLE : STORE_NOT_FOUND,
-                      NULL, 0);
+        operation_end(
+            op, op->op == STORE_OP_PUT ? STORE_UNAVAILABLE : STORE_NOT_FOUND,
+            NULL, 0);
     else
         operation_end(op, STORE_CONFLICT, &record, life_of(reply->element[1]));
 }
@@ -257,8 +274,9 @@ static void on_script(void *arg, const redisReply *reply)
 static void run(struct operation *op, enum store_script script,
                 struct command *command)
 {
-    op->call = store_link_eval(op->redis->link, (size_t)script, command->argc,
-                               command->argv, command->lens, on_script, op);
+    op->call =
+        store_client_eval(op->redis->client, (size_t)script, command->argc,
+                          command->argv, command->lens, on_script, op);
     if (op->call == NULL)
         operation_end(op, STORE_UNAVAILABLE, NULL, 0);
 }
@@ -267,12 +285,11 @@ static void redis_put(struct store *store, struct store_request *request,
                       struct store_key key, const struct store_record *record,
                       const char *replaces, int64_t life_ms)
 {
-    struct operation *op = operation_new(store, request, key);
+    struct operation *op = operation_new(store, request, key, STORE_OP_PUT);
     struct command command = {0};
 
     if (op == NULL)
         return;
-    op->is_put = true;
     store_record_write(record, &command.text);
     command_add_key(&command, op->redis, key);
     command_add(&command, record->backend);
@@ -289,7 +306,7 @@ static void redis_touch(struct store *store, struct store_request *request,
                         struct store_key key, const struct store_record *record,
                         int64_t life_ms)
 {
-    struct operation *op = operation_new(store, request, key);
+    struct operation *op = operation_new(store, request, key, STORE_OP_TOUCH);
     struct command command = {0};
 
     if (op == NULL)
@@ -309,7 +326,7 @@ static void redis_remove(struct store *store, struct store_request *request,
                          struct store_key key, const char *backend,
                          const char *gateway)
 {
-    struct operation *op = operation_new(store, request, key);
+    struct operation *op = operation_new(store, request, key, STORE_OP_REMOVE);
     struct command command = {0};
 
     if (op == NULL)
@@ -329,6 +346,18 @@ static bool is_wrong_type(const redisReply *reply)
            memcmp(reply->str, code, sizeof(code) - 1) == 0;
 }
 
+/* The two answers may come in any order: in a cluster, where the session is
+ * being moved, their ways may part. */
+static void end_get(struct operation *op)
+{
+    if (op->call != NULL || op->life_call != NULL)
+        return;
+    if (op->has_record && op->life_ms > 0)
+        operation_end(op, STORE_OK, &op->record, op->life_ms);
+    else
+        operation_end(op, STORE_NOT_FOUND, NULL, 0);
+}
+
 static void on_fields(void *arg, const redisReply *reply)
 {
     struct operation *op = arg;
@@ -336,7 +365,10 @@ static void on_fields(void *arg, const redisReply *reply)
     op->call = NULL;
     if (reply != NULL && reply->type == REDIS_REPLY_ARRAY)
         op->has_record = store_record_read(reply, &op->record);
-    else if (reply == NULL || !is_wrong_type(reply))
+    if (reply != NULL &&
+        (reply->type == REDIS_REPLY_ARRAY || is_wrong_type(reply)))
+        end_get(op);
+    else
         operation_end(op, STORE_UNAVAILABLE, NULL, 0);
 }
 
@@ -349,17 +381,14 @@ static void on_life(void *arg, const redisReply *reply)
         operation_end(op, STORE_UNAVAILABLE, NULL, 0);
         return;
     }
-    const int64_t life_ms = life_of(reply);
-    if (op->has_record && life_ms > 0)
-        operation_end(op, STORE_OK, &op->record, life_ms);
-    else
-        operation_end(op, STORE_NOT_FOUND, NULL, 0);
+    op->life_ms = life_of(reply);
+    end_get(op);
 }
 
 static void redis_get(struct store *store, struct store_request *request,
                       struct store_key key)
 {
-    struct operation *op = operation_new(store, request, key);
+    struct operation *op = operation_new(store, request, key, STORE_OP_GET);
     struct command fields = {0};
 
     if (op == NULL)
@@ -370,12 +399,12 @@ static void redis_get(struct store *store, struct store_request *request,
         command_add(&fields, store_record_names[i]);
     const char *life_argv[] = {"PTTL", fields.key};
     const size_t life_lens[] = {strlen("PTTL"), fields.lens[1]};
-    struct store_link *link = op->redis->link;
-    op->call = store_link_send(link, fields.argc, fields.argv, fields.lens,
-                               on_fields, op);
+    struct store_client *client = op->redis->client;
+    op->call = store_client_send(client, fields.argc, fields.argv, fields.lens,
+                                 on_fields, op);
     if (op->call != NULL)
         op->life_call =
-            store_link_send(link, 2, life_argv, life_lens, on_life, op);
+            store_client_send(client, 2, life_argv, life_lens, on_life, op);
     if (op->life_call == NULL)
         operation_end(op, STORE_UNAVAILABLE, NULL, 0);
 }
@@ -395,7 +424,7 @@ static void redis_close(struct store *store)
         operation_free(op);
         op = next;
     }
-    store_link_free(redis->link);
+    store_client_free(redis->client);
     free(redis);
 }
 
@@ -409,26 +438,26 @@ static const struct store_ops redis_ops = {
     .close = redis_close,
 };
 
-static struct store_link *open_link(const struct store_redis_options *options)
+static struct store_client *
+open_client(const struct store_redis_options *options)
 {
-    const struct store_url *url = options->url;
-    const char *password = options->password;
-    const struct store_link_options link_options = {
+    const struct store_client_options client_options = {
         .loop = options->loop,
-        .address = url->address,
-        .user = url->user,
-        .password = password != NULL ? password : url->password,
+        .url = options->url,
+        .password = options->password,
+        .sentinel_user = options->sentinel_user,
+        .sentinel_password = options->sentinel_password,
         .name = options->name,
-        .db = url->db,
         .timeout_ms = options->timeout_ms,
         .scripts = store_scripts,
         .script_count = STORE_SCRIPT_COUNT,
         .on_state = options->on_state,
         .on_error = options->on_error,
+        .on_suspect = options->on_suspect,
         .arg = options->arg,
     };
 
-    return store_link_new(&link_options);
+    return store_client_new(&client_options);
 }
 
 struct store *store_redis_new(const struct store_redis_options *options)
@@ -442,20 +471,30 @@ struct store *store_redis_new(const struct store_redis_options *options)
     const int len =
         snprintf(redis->prefix, sizeof(redis->prefix), "%s", options->prefix);
     if (len >= 0 && (size_t)len < sizeof(redis->prefix))
-        redis->link = open_link(options);
-    if (redis->link == NULL) {
+        redis->client = open_client(options);
+    if (redis->client == NULL) {
         free(redis);
         return NULL;
     }
-    /* These are the caller's and the link's. */
+    /* These are the caller's and the client's. */
     redis->options.url = NULL;
     redis->options.password = NULL;
+    redis->options.sentinel_user = NULL;
+    redis->options.sentinel_password = NULL;
     redis->options.prefix = NULL;
     redis->options.name = NULL;
     return &redis->store;
 }
 
-struct store_link *store_redis_link(struct store *store)
+struct store_client *store_redis_client(struct store *store)
 {
-    return redis_of(store)->link;
+    return redis_of(store)->client;
+}
+
+uint16_t store_redis_slot(struct store *store, struct store_key key)
+{
+    struct command command = {0};
+
+    command_add_key(&command, redis_of(store), key);
+    return store_slot_of(command.key, command.lens[0]);
 }

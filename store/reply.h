@@ -15,7 +15,7 @@ struct store_reply_reader;
 enum {
     STORE_REPLY_BYTES_MAX = 1024 * 1024, /* unread, and of a reply's strings */
     STORE_REPLY_LINE_MAX = 16 * 1024,    /* of a status, error or number */
-    STORE_REPLY_ELEMENTS_MAX = 4096,     /* in all arrays of a reply together */
+    STORE_REPLY_ELEMENTS_MAX = 65536,    /* in all arrays of a reply together */
     STORE_REPLY_DEPTH_MAX = 4,           /* arrays in each other */
 };
 

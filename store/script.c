@@ -78,15 +78,33 @@ static const char remove_script[] =
               "end\n"
               "return redis.call('DEL', KEYS[1])\n";
 
+/* The key is never away for a moment: in a slot that is being moved, it would
+ * be looked for elsewhere from then on. PEXPIRE comes first since it is allowed
+ * when memory is full, and after a write so is HSET. */
 static const char beat_script[] =
     "local turn = redis.pcall('HGET', KEYS[1], 'turn')\n"
-    "local fields = {}\n"
+    "local fields = {'turn', ARGV[2]}\n"
+    "local new = {turn = true}\n"
     "for field, value in ARGV[4]:gmatch('([^\\n]*)\\n([^\\n]*)\\n') do\n"
+    "  new[field] = true\n"
     "  fields[#fields + 1] = field\n"
     "  fields[#fields + 1] = value\n"
     "end\n"
-    "redis.call('DEL', KEYS[1])\n"
-    "redis.call('HSET', KEYS[1], 'turn', ARGV[2], unpack(fields))\n"
+    "if type(turn) == 'table' then\n"
+    "  redis.call('DEL', KEYS[1])\n"
+    "end\n"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
+    "local old = redis.call('HGETALL', KEYS[1])\n"
+    "local gone = {}\n"
+    "for i = 1, #old, 2 do\n"
+    "  if not new[old[i]] then\n"
+    "    gone[#gone + 1] = old[i]\n"
+    "  end\n"
+    "end\n"
+    "redis.call('HSET', KEYS[1], unpack(fields))\n"
+    "if #gone > 0 then\n"
+    "  redis.pcall('HDEL', KEYS[1], unpack(gone))\n"
+    "end\n"
     "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
     "if type(turn) ~= 'string' or not turn:match('^%d+$') then\n"
     "  return 0\n"

@@ -270,6 +270,9 @@ struct store_entry *store_entry_new(struct store_key key, uint32_t hash,
     entry->created_ms = record->created_ms;
     entry->seen_ms = record->seen_ms;
     entry->expires_ms = 0;
+    entry->in_bytes = 0;
+    entry->out_bytes = 0;
+    entry->requests = 0;
     entry->ping_interval_ms = record->ping_interval_ms;
     entry->ping_timeout_ms = record->ping_timeout_ms;
     entry->hash = hash;
@@ -299,6 +302,21 @@ void store_entry_read(const struct store_entry *entry,
     memcpy(record->backend, entry->backend->text, strlen(entry->backend->text));
     memcpy(record->gateway, entry->gateway->text, strlen(entry->gateway->text));
     memcpy(record->client, entry->bytes + entry->key_len, entry->client_len);
+}
+
+struct store_traffic store_entry_traffic(const struct store_entry *entry)
+{
+    return (struct store_traffic){.in_bytes = entry->in_bytes,
+                                  .out_bytes = entry->out_bytes,
+                                  .requests = entry->requests};
+}
+
+void store_entry_account(struct store_entry *entry,
+                         const struct store_traffic *more)
+{
+    entry->in_bytes += more->in_bytes;
+    entry->out_bytes += more->out_bytes;
+    entry->requests += more->requests;
 }
 
 struct store_entry *store_shard_find(const struct store_shard *shard,

@@ -24,6 +24,9 @@ struct store_entry {
     int64_t created_ms;
     int64_t seen_ms;
     int64_t expires_ms; /* monotonic; the same as in the heap */
+    uint64_t in_bytes;
+    uint64_t out_bytes;
+    uint32_t requests;
     uint32_t ping_interval_ms;
     uint32_t ping_timeout_ms;
     uint32_t hash;
@@ -64,6 +67,11 @@ struct store_entry *store_entry_new(struct store_key key, uint32_t hash,
 /* Copies what the entry holds into `record`. */
 void store_entry_read(const struct store_entry *entry,
                       struct store_record *record);
+
+/* What went through for it, so far; and a piece more of that. */
+struct store_traffic store_entry_traffic(const struct store_entry *entry);
+void store_entry_account(struct store_entry *entry,
+                         const struct store_traffic *more);
 
 /* NULL when there is none. */
 struct store_entry *store_shard_find(const struct store_shard *shard,

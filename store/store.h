@@ -63,6 +63,13 @@ struct store_record {
                      the same backend stands, only its life is renewed */
 };
 
+/* What went through this process for a session. */
+struct store_traffic {
+    uint64_t in_bytes; /* from its client */
+    uint64_t out_bytes;
+    uint32_t requests;
+};
+
 struct store_request;
 
 /* `record` and `life_ms` (the entry's remaining life) are meaningful for a
