@@ -136,7 +136,7 @@ function show(nodes, ready)
         console.log(`  node ${name}   http://127.0.0.1:${port}/   pid ${child.pid}`);
     console.log(`  sidgate   http://${listen}/   <- open this one`);
     if (admin)
-        console.log(`  metrics   http://${admin}/metrics`);
+        console.log(`  operators http://${admin}/   sessions, nodes, metrics`);
     console.log('\nCtrl-C stops everything.');
 }
 
