@@ -4,8 +4,9 @@
 #
 #   check-docs.sh man SIDGATE      docs/sidgate.8 has the options of --man-options
 #   check-docs.sh sample SIDGATE   deploy/sidgate.json is accepted and complete
-#   check-docs.sh metrics          docs/operations.md names every metric
+#   check-docs.sh metrics          docs/metrics.md names every metric
 #   check-docs.sh events           docs/operations.md names every log event
+#   check-docs.sh api              docs/api.md has every path and parameter
 #   check-docs.sh update SIDGATE   writes the options into docs/sidgate.8
 set -euo pipefail
 
@@ -60,15 +61,15 @@ check_sample()
     return $missing
 }
 
-# Names on standard input that docs/operations.md does not have in backquotes.
+# Names on standard input that a page does not have in backquotes.
 check_named()
 {
-    local missing=0 count=0 name
+    local page=docs/$1 missing=0 count=0 name
 
     while read -r name; do
         count=$((count + 1))
-        if ! grep -qF "\`$name\`" "$root/docs/operations.md"; then
-            echo "docs/operations.md does not name $name" >&2
+        if ! grep -qF "\`$name\`" "$root/$page"; then
+            echo "$page does not name $name" >&2
             missing=1
         fi
     done
@@ -77,15 +78,40 @@ check_named()
 
 check_metrics()
 {
-    sed -n 's/^GW_[A-Z_]*([a-z_]*, "\([a-z_]*\).*/sidgate_\1/p' \
-        "$root/gateway/metrics.def" | sort -u | check_named
+    {
+        sed -n 's/^GW_[A-Z_]*([a-z_]*, "\([a-z_]*\).*/sidgate_\1/p' \
+            "$root/gateway/metrics.def"
+        grep -ohE '"(sidgate|process)_[a-z_]+' "$root"/gateway/metrics_*.c |
+            tr -d '"'
+    } | sort -u | check_named metrics.md
 }
 
 check_events()
 {
     cat "$root"/gateway/*.c | tr '\n' ' ' |
         grep -oE '\<gw_log\( *GW_LOG_[A-Z]+,[^,]*,' |
-        grep -oE '"[a-z_]+"' | tr -d '"' | sort -u | check_named
+        grep -oE '"[a-z_]+"' | tr -d '"' | sort -u | check_named operations.md
+}
+
+# What stands at '*' in a path is called ID there; parameters stand in the first
+# column of a table, or in a sentence.
+check_api()
+{
+    local page=$root/docs/api.md missing=0 count=0 name
+
+    while read -r name; do
+        count=$((count + 1))
+        if ! grep -qF "\`$name\`" "$page"; then
+            echo "docs/api.md does not name $name" >&2
+            missing=1
+        fi
+    done < <(
+        sed -n 's/^ *{"\(\/api\/[^"]*\)", ABOUT_.*/\1/p' \
+            "$root/gateway/command.c" | sed 's/\*/ID/'
+        sed -n 's/^ *{"\([a-z]*\)", GW_VERB_.*/\1/p' \
+            "$root/gateway/command_query.c" | sort -u
+    )
+    [ $missing -eq 0 ] && [ $count -ge 20 ]
 }
 
 update()
@@ -110,6 +136,7 @@ man | sample | update)
     ;;
 metrics) check_metrics ;;
 events) check_events ;;
+api) check_api ;;
 *)
     sed -n 's/^#   //p' "$0" >&2
     exit 2

@@ -15,7 +15,7 @@ usage()
 
 build=(gcc libc6-dev cmake ninja-build pkg-config libwebsockets-dev
     libwebsockets-evlib-uv libuv1-dev libcjson-dev libhiredis-dev node-llhttp
-    zlib1g-dev libssl-dev)
+    zlib1g-dev libssl-dev libc-ares-dev)
 test=(libcriterion-dev clang clang-format libclang-rt-14-dev mandoc shellcheck
     python3 python3-socketio python3-aiohttp chromium redis-server iproute2
     procps curl)

@@ -23,6 +23,13 @@ tls_suites=(request-heads request-bytes request-bodies fields upgrade pipeline
 tls_clients=(matrix-server-4 matrix-server-3 matrix-server-python
     matrix-server-2 payloads shared-connections)
 
+# Those that hold a gateway under load to times and rates: nothing runs beside
+# them.
+alone=(change-discovery change-drain change-nodes change-reload change-scale
+    change-upgrade redis-cluster-masters redis-cluster-slots redis-outage
+    redis-outage-closed redis-outage-data redis-sentinel hostile-load
+    handover-load)
+
 usage()
 {
     cat <<'END'
@@ -143,6 +150,7 @@ run_suite()
     SIDGATE_BIN=$root/build/$preset/gateway/sidgate \
         TEST_TLS=$([ "$how" = tls ] && echo 1) \
         ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
+        TSAN_OPTIONS=suppressions=$root/tests/support/tsan.supp \
         timeout --kill-after=10 1200 \
         node --test --test-reporter=tap "$file" >"$log" 2>&1 || status=$?
     result=$(awk -v kind=node -v status=$status -f scripts/count.awk "$log")
@@ -150,29 +158,46 @@ run_suite()
     echo "$result" >"$log.count"
 }
 
+# log_of <preset> <plain|tls> <file>
+log_of()
+{
+    local name=$1
+
+    [ "$2" = plain ] || name=$1-$2
+    echo "$logs/$name-$(basename "$(dirname "$3")")-$(basename "$3").log"
+}
+
 # run_suites <preset> <plain|tls> <file...>: runs suites, as many at once as
-# there are cores (at least two: they mostly wait), then counts them.
+# there are cores (at least two: they mostly wait), those of `alone` behind the
+# others and one by one; then counts them.
 run_suites()
 {
-    local preset=$1 how=$2 name=$1 file log result cores
-    local -A log_of=()
+    local preset=$1 how=$2 name=$1 file cores result
+    local last=()
 
     shift 2
     [ "$how" = plain ] || name="$preset $how"
     cores=$(nproc)
     for file in "$@"; do
+        rm -f "$(log_of "$preset" "$how" "$file").count"
+        if [[ " ${alone[*]} " == *" $(basename "$file" .test.mjs) "* ]]; then
+            last+=("$file")
+            continue
+        fi
         while [ "$(jobs -rp | wc -l)" -ge $((cores > 2 ? cores : 2)) ]; do
             wait -n
         done
-        log=${name/ /-}-$(basename "$(dirname "$file")")-$(basename "$file")
-        log=$logs/$log.log
-        log_of[$file]=$log
-        rm -f "$log.count"
-        run_suite "$preset" "$how" "$file" "$log" &
+        run_suite "$preset" "$how" "$file" \
+            "$(log_of "$preset" "$how" "$file")" &
     done
     wait
+    for file in "${last[@]}"; do
+        run_suite "$preset" "$how" "$file" \
+            "$(log_of "$preset" "$how" "$file")"
+    done
     for file in "$@"; do
-        result=$(cat "${log_of[$file]}.count") || result='0 1'
+        result=$(cat "$(log_of "$preset" "$how" "$file").count") ||
+            result='0 1'
         # shellcheck disable=SC2086 # two numbers
         count "$name $file" $result
     done
@@ -272,7 +297,11 @@ done
 [ ${#steps[@]} -gt 0 ] || steps=("${all_steps[@]}")
 
 mkdir -p "$logs"
-[ $do_install = no ] || scripts/install-deps.sh test || count install 0 1
+if [ $do_install = yes ]; then
+    scripts/install-deps.sh test || count install 0 1
+    scripts/get-tools.sh promtool nginx haproxy || count tools 0 1
+fi
+PATH=$PATH:$root/build/tools/bin
 for step in "${steps[@]}"; do
     run_step "$step"
 done

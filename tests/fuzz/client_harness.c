@@ -144,10 +144,26 @@ void harness_open(harness_answer_fn answer)
     clock_ms = 1000000;
     server = gw_server_new(&config, error);
     harness_require(server != NULL);
-    harness_require(gw_server_open(server, error));
+    harness_require(gw_server_open(server, NULL, error));
     worker = server->workers[0];
     connect_client();
     harness_settle();
+}
+
+struct gw_worker *harness_worker(void)
+{
+    return worker;
+}
+
+/* As a worker does at its end. */
+void harness_cut_all(void)
+{
+    gw_conns_cut(worker);
+    gw_tunnels_cut(worker);
+    gw_recovery_cut(worker);
+    gw_upstreams_drop_idle(worker);
+    call_ready(worker);
+    empty_graves(worker);
 }
 
 struct harness_end *harness_client(void)

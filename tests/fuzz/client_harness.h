@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct gw_worker;
+
 enum { HARNESS_PEERS_MAX = 64, HARNESS_BYTES_MAX = 300 * 1024 };
 
 /* What came from the other side of one socket. */
@@ -42,6 +44,12 @@ typedef void (*harness_answer_fn)(struct harness_end *end,
 /* What a target wants: `answer` is called for each whole request that the
  * backend got; the bytes of each have been checked by then. */
 void harness_open(harness_answer_fn answer);
+
+/* The gateway's only one. */
+struct gw_worker *harness_worker(void);
+
+/* Everything that the worker has is cut. */
+void harness_cut_all(void);
 
 /* The client's side. */
 struct harness_end *harness_client(void);

@@ -163,8 +163,10 @@ static void check_request(const struct gw_head *head, uint8_t choice)
     struct gw_framing framing = {.content_length = head->content_length,
                                  .is_chunked = head->is_chunked};
 
-    size_t len = gw_request_write(head, &client, choice & CHOOSE_IDENTITY,
-                                  &places, (struct eio_span){bytes, OUT_MAX});
+    const struct gw_request_form form = {.wants_identity =
+                                             (choice & CHOOSE_IDENTITY) != 0};
+    size_t len = gw_request_write(head, &client, &form, &places,
+                                  (struct eio_span){bytes, OUT_MAX});
     require(len > 0 && len < OUT_MAX - GW_FRAMING_MAX);
     check_places(head, &places, bytes);
     len += gw_framing_write(&framing, bytes + len);

@@ -46,6 +46,8 @@ static int read_text(struct gw_config *config, char *text, size_t len)
 
     *config = base;
     status = gw_options_json(&reader, text, len);
+    if (status == 0)
+        gw_options_fill(&reader);
     if (status != 0 && (error[0] == '\0' || strchr(error, '\n') != NULL))
         abort(); /* every refusal is one line that says something */
     return status;

@@ -4,6 +4,7 @@
  * kind of link and how the bytes are cut, the second what happens between the
  * pieces. Each call ends once, and the bounds hold.
  */
+#include "store/call.h"
 #include "store/link.h"
 #include "tests/unit/fake_loop.h"
 
@@ -64,7 +65,7 @@ static size_t weigh(const struct redisReply *reply, int depth)
 
     require(depth <= 4);
     if (reply->type == REDIS_REPLY_ARRAY) {
-        require(reply->elements <= 4096);
+        require(reply->elements <= 65536);
         for (size_t i = 0; i < reply->elements; i++)
             sum += weigh(reply->element[i], depth + 1);
     } else if (reply->type != REDIS_REPLY_INTEGER &&
@@ -93,6 +94,16 @@ static void on_done(void *arg, const struct redisReply *reply)
     free_now();
 }
 
+/* Back on the same link, or it ends. */
+static void on_stray(void *arg, struct store_call *call, const char *text)
+{
+    (void)arg;
+    require(call->done != NULL && text[0] != '\0');
+    if (text[0] == 'C' ||
+        !store_link_resend(link_, call, text[0] == 'A' && text[1] == 'S'))
+        store_call_end(call, NULL);
+}
+
 static void start_call(void)
 {
     const char *argv[] = {"key", "value"};
@@ -111,6 +122,16 @@ static void start_call(void)
         started[call_count++] = 1;
 }
 
+static void move(void)
+{
+    const struct store_address to = {.host = "h",
+                                     .port = fake.address.port % 2 + 1};
+
+    if (link_ != NULL)
+        store_link_set_address(link_, &to);
+    fake_loop_wait(&fake, 0);
+}
+
 /* What happens between two pieces. */
 static void disturb(uint32_t chance)
 {
@@ -124,6 +145,8 @@ static void disturb(uint32_t chance)
         fake_loop_end(&fake, "gone");
     if (chance % 512 == 129)
         frees = true;
+    if (chance % 512 == 257)
+        move();
     if (fake.wire != NULL && !fake.wire->is_open)
         fake_loop_connect(&fake);
     fake_loop_clear(&fake);
@@ -134,6 +157,10 @@ static void begin(uint8_t kind)
     struct store_link_options options = {
         .loop = &fake.base,
         .address = {.host = "h", .port = 1},
+        .role = kind & 16   ? STORE_ROLE_CLUSTER
+                : kind & 32 ? STORE_ROLE_SENTINEL
+                            : STORE_ROLE_SINGLE,
+        .on_stray = kind & 16 ? on_stray : NULL,
         .password = kind & 2 ? "hush" : NULL,
         .channel = kind & 1 ? "ch" : NULL,
         .name = kind & 2 ? "name" : NULL,

@@ -89,6 +89,9 @@ static void check_beat(const redisReply *reply)
         require(
             store_plane_is_text(backend->address, strlen(backend->address)));
         require(backend->sessions >= 0);
+        require(backend->held >= -1 && backend->closed >= 0);
+        require(strlen(backend->state) < STORE_PLANE_STATE_MAX);
+        require(store_plane_is_text(backend->why, strlen(backend->why)));
     }
     beat.version = "1";
     beat.started = "2026-01-31T12:00:00.123Z";
@@ -100,10 +103,16 @@ static void check_beat(const redisReply *reply)
 
 static void check_words(const redisReply *reply)
 {
-    bool is_drained[2] = {false, false};
+    char words[2][STORE_PLANE_WORD_MAX];
 
-    if (!store_plane_words_read(reply, 2, is_drained))
-        require(!is_drained[0] && !is_drained[1]);
+    memset(words, 'x', sizeof(words));
+    if (store_plane_words_read(reply, 2, words)) {
+        for (size_t i = 0; i < 2; i++)
+            require(memchr(words[i], '\0', sizeof(words[i])) != NULL);
+        return;
+    }
+    for (size_t i = 0; i < 2; i++)
+        require(words[i][0] == 'x' && words[i][sizeof(words[i]) - 1] == 'x');
 }
 
 static void check_epoch(const redisReply *reply)

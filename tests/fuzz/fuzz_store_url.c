@@ -14,17 +14,39 @@ static void require(bool is_true)
         abort();
 }
 
+static void check_host(const struct store_url *url,
+                       const struct store_address *to)
+{
+    require(memchr(to->host, '\0', sizeof(to->host)) != NULL);
+    require(to->host[0] != '\0');
+    require(to->is_unix == (to->host[0] == '/'));
+    require(to->is_unix ? !to->is_tls && url->kind == STORE_KIND_SINGLE
+                        : to->port > 0);
+    require(to->is_tls == url->hosts[0].is_tls);
+}
+
+static void check_master(const char *master)
+{
+    for (; *master != '\0'; master++)
+        require(*master > ' ' && *master < 0x7f && *master != '/');
+}
+
 static void check_url(const struct store_url *url)
 {
-    const struct store_address *to = &url->address;
+    bool is_list =
+        url->kind == STORE_KIND_SENTINEL || url->kind == STORE_KIND_CLUSTER;
 
     require(url->db <= 9999);
+    require(url->db == 0 || url->kind != STORE_KIND_CLUSTER);
     require(memchr(url->user, '\0', sizeof(url->user)) != NULL);
     require(memchr(url->password, '\0', sizeof(url->password)) != NULL);
-    require(memchr(to->host, '\0', sizeof(to->host)) != NULL);
-    require(url->is_memory == (to->host[0] == '\0'));
-    require(to->is_unix == (to->host[0] == '/'));
-    require(url->is_memory || to->is_unix || to->port > 0);
+    require(memchr(url->master, '\0', sizeof(url->master)) != NULL);
+    require((url->master[0] != '\0') == (url->kind == STORE_KIND_SENTINEL));
+    check_master(url->master);
+    require((url->host_count == 0) == (url->kind == STORE_KIND_MEMORY));
+    require(url->host_count <= (is_list ? STORE_URL_HOSTS_MAX : 1));
+    for (unsigned i = 0; i < url->host_count; i++)
+        check_host(url, &url->hosts[i]);
 }
 
 /* The password of a URL that was accepted stands between the first colon
@@ -64,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(memchr(error, '\0', sizeof(error)) != NULL);
         for (const char *c = error; *c != '\0'; c++)
             require(*c >= ' ' && *c < 0x7f);
-        require(url.password[0] == '\0' && url.address.host[0] == '\0');
+        require(url.password[0] == '\0' && url.host_count == 0);
     }
     free(text);
     free(masked);

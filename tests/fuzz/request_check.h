@@ -6,6 +6,9 @@
 
 #include "tests/fuzz/client_harness.h"
 
+/* The clients' addresses are not the harness's. */
+extern bool request_is_anybodys;
+
 /* The length of the whole request at the start of `bytes`, 0 when more must
  * come. */
 size_t request_check(struct eio_span bytes, struct harness_request *request);

@@ -16,7 +16,7 @@ const { authority, server: pair } = testCertificates();
 const ARGS = ['--backend-ca', authority.certificate];
 
 for (const server of ['2', '3', '4'])
-  describe(`server ${server} over https`, { timeout: 100_000 }, () => {
+  describe(`server ${server} over https`, { timeout: 240_000 }, () => {
     let cluster;
     before(async () => {
       const { certificate, key } = pair;

@@ -14,7 +14,7 @@ const SECONDS = 70;
 const MODES = ['polling', 'upgrade', 'websocket'];
 const EACH = 2;
 
-describe('70 s of heartbeats', { concurrency: true, timeout: 150_000 }, () => {
+describe('70 s of heartbeats', { concurrency: true, timeout: 300_000 }, () => {
   let browser;
   before(async () => {
     browser = await startBrowser();

@@ -22,7 +22,7 @@ for (const [name, outage] of Object.entries(OUTAGES)) {
   if (!name.includes(values.only)) continue;
   const cluster = await startReplicated({
     replicas: Number(values.replicas),
-    args: ['--store-outage', values.policy],
+    args: ['--store-outage', values.policy, '--store-timeout', '250ms'],
   });
   try {
     const result = await suffer(cluster, outage, Number(values.sessions));

@@ -23,7 +23,7 @@ function generations(server) {
 }
 
 for (const server of SERVERS)
-  describe(`server ${server}`, { timeout: 120_000 }, () => {
+  describe(`server ${server}`, { timeout: 300_000 }, () => {
     let cluster;
     before(async () => {
       cluster = await startCluster({ server });
@@ -88,7 +88,7 @@ for (const server of SERVERS)
 
 /* Server 2 keeps that option for itself. */
 for (const server of ['3', '4'])
-  describe(`server ${server}, large first answer`, { timeout: 60_000 }, () => {
+  describe(`server ${server}, large first answer`, { timeout: 200_000 }, () => {
     let cluster;
     before(async () => {
       const options = { initialPacket: INITIAL };
@@ -121,7 +121,7 @@ for (const server of ['3', '4'])
       });
   });
 
-describe('JSONP in Chromium', { timeout: 120_000 }, () => {
+describe('JSONP in Chromium', { timeout: 300_000 }, () => {
   let browser;
   before(async () => {
     browser = await startBrowser();

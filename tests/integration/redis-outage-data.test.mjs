@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { assertClean } from './lib/cluster.mjs';
 import {
-  BOUND_MS,
   OUTAGES,
   Traffic,
   allWritten,
+  boundOf,
   openOne,
   outageTest,
+  startControl,
 } from './lib/outages.mjs';
 import { RovingSession, startReplicated } from './lib/replicas.mjs';
 import { eachOf } from './lib/wait.mjs';
@@ -52,6 +53,7 @@ describe('no session is lost, and new ones are served, when', () => {
     );
     const traffic = new Traffic();
     others.forEach((session) => traffic.add(session));
+    const control = await startControl(cluster);
 
     const [, flushed] = await Promise.all([
       goes.stop('SIGKILL'),
@@ -65,9 +67,11 @@ describe('no session is lost, and new ones are served, when', () => {
     }
     await allWritten(cluster, [...others, ...polling]);
     const result = await traffic.stop();
+    result.control = await control.stop();
     t.diagnostic(JSON.stringify(result));
     assert.deepEqual(result.lost, []);
-    assert.ok(result.worst < BOUND_MS * (cluster.isSlow ? 3 : 1));
+    const bound = boundOf(cluster, result.control);
+    assert.ok(result.worst < bound, JSON.stringify(result));
     assert.ok(
       (await stays.metric('sidgate_routed_total{source="recovery"}')) >=
         SESSIONS,

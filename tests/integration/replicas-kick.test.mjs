@@ -14,7 +14,7 @@ import { RawSession } from './lib/raw.mjs';
 import { startReplicated } from './lib/replicas.mjs';
 import { until, within } from './lib/wait.mjs';
 
-const SOON_MS = 3000;
+const SOON_MS = 10_000;
 
 const secret = path.join(
   os.tmpdir(),

@@ -15,7 +15,7 @@ const POOL = 6;
 const CALLS = REQUESTS / SESSIONS / 2 - 1;
 
 for (const server of SERVERS)
-  describe(`server ${server}`, { timeout: 90_000 }, () => {
+  describe(`server ${server}`, { timeout: 240_000 }, () => {
     const eio = server === '2' ? 3 : 4;
     let cluster;
     before(async () => {

@@ -5,7 +5,7 @@ import { soak, summary } from './soak.mjs';
 
 const SESSIONS = 1000;
 
-test(`${SESSIONS} mixed sessions`, { timeout: 240_000 }, async (t) => {
+test(`${SESSIONS} mixed sessions`, { timeout: 400_000 }, async (t) => {
   const result = await soak({
     sessions: SESSIONS,
     live: 60,

@@ -4,6 +4,7 @@
 
 import net from 'node:net';
 
+import { listenQuietly } from './ports.mjs';
 import { FOREVER, Wire } from './wire.mjs';
 
 export function ok(body = 'ok', fields = '')
@@ -114,12 +115,12 @@ class Backend {
     }
 
     /* The request number `index` since the last reset. */
-    request(index = 0, ms = 5000)
+    request(index = 0, ms = 9000)
     {
         return this.#until(() => this.requests[index], `request ${index}`, ms);
     }
 
-    connection(index = 0, ms = 5000)
+    connection(index = 0, ms = 9000)
     {
         return this.#until(() => this.fresh[index], `connection ${index}`, ms);
     }
@@ -140,17 +141,22 @@ class Backend {
 }
 
 /* Resolves to a listening Backend with its port. */
-export function startBackend({ id = 'n1', handler, port = 0 } = {})
+export async function startBackend({ id = 'n1', handler, host = '127.0.0.1',
+                                     port = 0 } = {})
 {
     const backend = new Backend(id);
+    const { server } = backend;
     if (handler)
         backend.fallback = backend.handler = handler;
-    return new Promise((resolve, reject) => {
-        backend.server.once('error', reject);
-        backend.server.listen(port, '127.0.0.1', () => {
-            backend.port = backend.server.address().port;
-            backend.server.unref();
-            resolve(backend);
+    if (port === 0) {
+        backend.port = await listenQuietly(server, host);
+    } else {
+        backend.port = port;
+        await new Promise((resolve, reject) => {
+            server.once('error', reject);
+            server.listen(port, host, resolve);
         });
-    });
+    }
+    server.unref();
+    return backend;
 }

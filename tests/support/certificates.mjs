@@ -76,21 +76,25 @@ function moment(ms)
 
 /*
  * One that `authority` has signed, for these DNS names and IP addresses.
- * key: ecdsa or rsa; client: for a client; from and until: ms from now within
- * which it is valid. Gives the files' names: {certificate, key, pem}, where
- * `pem` has both, the authority's certificate between them if `chain` says so.
+ * key: ecdsa or rsa; client: for a client; peer: for both ends; from and until:
+ * ms from now within which it is valid. Gives the files' names: {certificate,
+ * key, pem}, where `pem` has both, the authority's certificate between them if
+ * `chain` says so.
  */
 export function makeCertificate(authority, {
     names = ['localhost'], ips = ['127.0.0.1', '::1'], key = 'ecdsa',
-    client = false, from = -DAY_MS, until = 30 * DAY_MS, chain = false,
+    client = false, peer = false, from = -DAY_MS, until = 30 * DAY_MS,
+    chain = false,
 } = {})
 {
+    const uses = [...(peer || !client ? ['serverAuth'] : []),
+                  ...(peer || client ? ['clientAuth'] : [])];
     const alternative = [...names.map((one) => `DNS:${one}`),
                          ...ips.map((one) => `IP:${one}`)].join(',');
     const file = place('leaf', () => `${DISTINGUISHED}[dn]\n` +
         `CN = ${names[0] ?? ips[0]}\n[ext]\nbasicConstraints = CA:FALSE\n` +
         'keyUsage = critical, digitalSignature\n' +
-        `extendedKeyUsage = ${client ? 'clientAuth' : 'serverAuth'}\n` +
+        `extendedKeyUsage = ${uses.join(',')}\n` +
         (alternative ? `subjectAltName = ${alternative}\n` : ''));
     openssl('req', '-new', '-nodes', '-sha256', '-config', file('config'),
             ...KEYS[key], '-keyout', file('key.pem'), '-out',

@@ -78,9 +78,9 @@ export function switching(request, fields = '')
  *   mint()    what the next handshake's sid is
  *   onPoll, onPost  (request, wire, sid): answers for a known sid
  *   probes    the inert questions that reached it; not among requests */
-export async function startEngine({ id = 'n1', port = 0 } = {})
+export async function startEngine({ id = 'n1', host, port = 0 } = {})
 {
-    const backend = await startBackend({ id, port });
+    const backend = await startBackend({ id, host, port });
     const clean = backend.reset.bind(backend);
 
     function handle(request, wire)

@@ -7,8 +7,8 @@
 
 import net from 'node:net';
 
+import { listenQuietly } from './ports.mjs';
 import { RespReader } from './resp.mjs';
-import { quietPort } from './redis.mjs';
 import { bytesOf } from './wire.mjs';
 
 /* The commands with which a connection begins. */
@@ -187,11 +187,7 @@ class FakeRedis {
 export async function startFakeRedis(redis)
 {
     const fake = new FakeRedis(redis);
-    fake.port = await quietPort();
-    await new Promise((resolve, reject) => {
-        fake.server.once('error', reject);
-        fake.server.listen(fake.port, '127.0.0.1', resolve);
-    });
+    fake.port = await listenQuietly(fake.server);
     fake.server.unref();
     return fake;
 }

@@ -158,7 +158,7 @@ export async function flood({ gateway, port }, { kinds, isTls, quietRounds,
         await eventually(async () => {
             ended = await flooder.ask({ report: true }, 'report');
             return Object.values(ended).every(({ open }) => open === 0);
-        }, 'clients see their end', 5000).catch(() => {});
+        }, 'clients see their end', 30_000).catch(() => {});
         return {
             count, together, quiet, loud: summary(healthy.times),
             times: Object.fromEntries(Object.entries(healthy.times)
@@ -187,9 +187,9 @@ export async function storm({ gateway, port }, { isTls, count, ms })
             const metrics = await gateway.metrics();
             return metrics.get('sidgate_connections') === 0 &&
                 metrics.get('sidgate_idle_backend_connections') === 0;
-        }, 'all connections gone', 15_000);
-        await eventually(() => fds() <= before.fds, 'descriptors given back',
-                         2000).catch(() => {});
+        }, 'all connections gone', 30_000);
+        await eventually(() => fds() <= before.fds, 'descriptors given back')
+            .catch(() => {});
         return { stormed, descriptors: [before.fds, fds()],
                  rss: [before.rss, rss()] };
     } finally {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Starts the real sidgate on ports of the kernel's choice and stops it. */
+/* Starts the real sidgate and stops it. */
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -7,6 +7,7 @@ import http from 'node:http';
 import { fileURLToPath } from 'node:url';
 
 import { testCertificates } from './certificates.mjs';
+import { quietPort } from './ports.mjs';
 import { IS_TLS } from './wire.mjs';
 
 const READY_MS = 30_000;
@@ -66,11 +67,11 @@ function listenArgs(listen, args)
     return flags;
 }
 
-/* Spawns the binary with exactly `args`. Gives {child, stderr(), exited},
- * where `exited` resolves to {code, signal} once stderr is read to its end. */
-export function spawnGateway(args, env = {})
+/* Spawns the binary, or another one, with exactly `args`. Gives {child,
+ * stderr(), exited}, where `exited` resolves to {code, signal} once stderr is
+ * read to its end. */
+export function spawnGateway(args, env = {}, binary = gatewayBinary())
 {
-    const binary = gatewayBinary();
     if (!existsSync(binary))
         throw new Error(`no sidgate at ${binary}: build it or set SIDGATE_BIN`);
     const child = spawn(binary, args, {
@@ -122,7 +123,7 @@ export function adminGet(port, path)
 {
     return new Promise((resolve, reject) => {
         const request = http.get(
-            { host: '127.0.0.1', port, path, agent: false, timeout: 5000 },
+            { host: '127.0.0.1', port, path, agent: false, timeout: 15_000 },
             (response) => {
                 let body = '';
                 response.setEncoding('utf8');
@@ -149,25 +150,39 @@ export function parseMetrics(text)
     return values;
 }
 
-const LISTEN = [IS_TLS ? '127.0.0.1:0,tls' : '127.0.0.1:0'];
+/* The sessions of a backend in what parseMetrics() gave, whatever their
+ * transport; undefined where the backend is not named. */
+export function sessionsOf(metrics, id)
+{
+    const [polling, websocket] = ['polling', 'websocket'].map((transport) =>
+        metrics.get(`sidgate_sessions{backend="${id}",` +
+                    `transport="${transport}"}`));
+    return polling === undefined ? undefined : polling + websocket;
+}
+
+async function someListener()
+{
+    return [`127.0.0.1:${await quietPort()}${IS_TLS ? ',tls' : ''}`];
+}
 
 /*
  * backends: [{id, port, host}], id and host may be left out; listen: where;
- * args: further arguments; env: further environment. Resolves when sidgate says
- * that it is ready, rejects with its stderr if it ends or is silent for too
- * long.
+ * args: further arguments; env: further environment; binary: what to run, where
+ * it is not the one under test itself. Resolves when sidgate says that it is
+ * ready, rejects with its stderr if it ends or is silent for too long.
  *
  * Gives {port, ports, adminPort, pid, stderr(), metrics(), get(path), stop()};
  * ports are those of all listeners in order, port is the first. stop may be
  * called more than once and resolves to {code, signal}.
  */
-export async function startGateway({ backends = [], listen = LISTEN, args = [],
-                                     env = {} } = {})
+export async function startGateway({ backends = [], listen, args = [],
+                                     env = {}, binary } = {})
 {
-    const argv = [...listenArgs(listen, args), '--admin', '127.0.0.1:0'];
+    const argv = [...listenArgs(listen ?? await someListener(), args),
+                  '--admin', `127.0.0.1:${await quietPort()}`];
     for (const { id, port, host = '127.0.0.1' } of backends)
         argv.push('--backend', `${id ? `${id}=` : ''}${host}:${port}`);
-    const run = spawnGateway([...argv, ...args], env);
+    const run = spawnGateway([...argv, ...args], env, binary);
     let line;
     try {
         line = await within(readyLine(run), READY_MS, () =>

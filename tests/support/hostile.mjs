@@ -14,8 +14,8 @@ import {
     ask, openSession, sidOf, startReplica, storeIs,
 } from './replicas.mjs';
 
-const BOUND_MS = 2000;
-const BACK_MS = 12_000;
+const BOUND_MS = 4000;
+const BACK_MS = 30_000;
 
 /* What answers everything but the beginning of a connection. */
 export function says(bytes)

@@ -10,6 +10,7 @@ import { spawnGateway } from './gateway.mjs';
 import { connect, eventually } from './wire.mjs';
 
 const START_MS = 30_000;
+const CTL_MS = 120_000;
 
 /* LeakSanitizer looks into its own process as a debugger does, which neither a
  * change of user nor the filter of system calls lets it. */
@@ -25,8 +26,8 @@ function readyLine(run)
 /*
  * A gateway with one backend, on a port of 127.0.0.1 where `listen` does not
  * say otherwise, that is stopped after test `t`. Gives {backend, pid, port,
- * admin, stderr(), stop()}; `admin` is what connect() wants to get to the
- * operator listener.
+ * admin, stderr(), stdout(), child, stop()}; `admin` is what connect() wants to
+ * get to the operator listener.
  */
 export async function serve(t, args, { listen = ['127.0.0.1:0'], env } = {})
 {
@@ -63,6 +64,8 @@ export async function serve(t, args, { listen = ['127.0.0.1:0'], env } = {})
         admin: admin.startsWith('unix:') ? { path: admin.slice(5) }
             : { port: portOf(admin) },
         stderr: run.stderr,
+        stdout: run.stdout,
+        child: run.child,
     };
 }
 
@@ -75,6 +78,17 @@ export async function refusesToStart(args, env = {})
     clearTimeout(timer);
     assert.match(run.stderr(), /^sidgate: [^\n]+\n$/);
     return { code, line: run.stderr().trim() };
+}
+
+/* Runs `sidgate ctl`. Gives {code, out, error}. */
+export async function ctl(args, env = {})
+{
+    const run = spawnGateway(['ctl', ...args], env);
+    const timer = setTimeout(() => run.child.kill('SIGKILL'), CTL_MS);
+    const { code } = await run.exited;
+    clearTimeout(timer);
+    assert.doesNotMatch(run.stderr(), /Sanitizer|runtime error/);
+    return { code, out: run.stdout(), error: run.stderr() };
 }
 
 /* What the operator listener answers to raw lines of a head. */

@@ -39,6 +39,17 @@ export function descriptors(pid)
     return readdirSync(`/proc/${pid}/fd`).map(Number);
 }
 
+/* The limit at which there is none left for it: the lowest that is free is what
+ * it would be given next. */
+export function spentLimit(pid)
+{
+    const used = new Set(descriptors(pid));
+    let free = 0;
+    while (used.has(free))
+        free++;
+    return free;
+}
+
 /* Holds a process, and returns when no thread of it runs any more. */
 export async function suspend(pid)
 {

@@ -172,7 +172,7 @@ export class RawTls
         return this.read.open(bytes.subarray(0, 5), bytes.subarray(5));
     }
 
-    async #message()
+    async #message(ms)
     {
         for (;;) {
             const { early } = this;
@@ -183,7 +183,7 @@ export class RawTls
                                                  early.subarray(0, size)]);
                 return early.subarray(0, size);
             }
-            const { type, bytes } = await this.record();
+            const { type, bytes } = await this.record(ms);
             if (type === HANDSHAKE)
                 this.early = Buffer.concat([early, bytes]);
             else if (type !== CHANGE_CIPHER)
@@ -209,16 +209,16 @@ export class RawTls
     }
 
     /* From the server's hello on. */
-    async finish()
+    async finish(ms)
     {
         const none = sha256(EMPTY);
         const zero = Buffer.alloc(32);
-        const hello = await this.#message();
+        const hello = await this.#message(ms);
         const first = expand(hmac(zero, zero), 'derived', none, 32);
         const secret = hmac(first, this.#shared(hello));
         const write = new Keys(this.#derive(secret, 'c hs traffic'));
         this.read = new Keys(this.#derive(secret, 's hs traffic'));
-        while ((await this.#message())[0] !== FINISHED);
+        while ((await this.#message(ms))[0] !== FINISHED);
         const main = hmac(expand(secret, 'derived', none, 32), zero);
         const verify = hmac(expand(write.secret, 'finished', EMPTY, 32),
                             sha256(this.transcript));

@@ -2,22 +2,19 @@
 /* Starts a real redis-server in a temporary folder, and ends it. */
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync }
+    from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { quietPort } from './ports.mjs';
 import { suspend } from './process.mjs';
 import { connectResp } from './resp.mjs';
 import { eventually } from './wire.mjs';
 
 const READY_MS = 20_000;
 const CLI_MS = 20_000;
-const READY_LINE = /Ready to accept connections/;
-/* Below the ports that the kernel gives to connections: one that tries a port
- * of its own range while nobody listens there may reach itself. */
-const FIRST_PORT = 20_000;
-const PORT_COUNT = 10_000;
+const READY_LINE = /Ready to accept connections|\+monitor master/;
 const children = new Set();
 const folders = new Set();
 
@@ -27,27 +24,6 @@ process.on('exit', () => {
     for (const folder of folders)
         rmSync(folder, { recursive: true, force: true });
 });
-
-function isFree(port)
-{
-    return new Promise((resolve) => {
-        const server = net.createServer();
-        server.once('error', () => resolve(false));
-        server.listen(port, '127.0.0.1', () =>
-            server.close(() => resolve(true)));
-    });
-}
-
-/* A port on which nobody listens, and which no connection is given. */
-export async function quietPort()
-{
-    for (let i = 0; i < 200; i++) {
-        const port = FIRST_PORT + Math.floor(Math.random() * PORT_COUNT);
-        if (await isFree(port))
-            return port;
-    }
-    throw new Error('no free port');
-}
 
 function run(file, args, env)
 {
@@ -64,20 +40,49 @@ function run(file, args, env)
     });
 }
 
+/* Names and values in turn. */
+export function objectOf(flat)
+{
+    return Object.fromEntries(flat.flatMap((name, i) =>
+        i % 2 ? [] : [[name, flat[i + 1]]]));
+}
+
+/* What a redis-server needs that speaks TLS on `port`; the files of what it
+ * shows, and of whom it believes. */
+export function tlsArgs(port, { certificate, key, ca })
+{
+    return ['--tls-port', String(port), '--tls-cert-file', certificate,
+            '--tls-key-file', key, '--tls-ca-cert-file', ca,
+            '--tls-auth-clients', 'no'];
+}
+
+/* For redis-cli. */
+export function tlsFlags(tls)
+{
+    return tls ? ['--tls', '--cacert', tls.ca] : [];
+}
+
 class Redis {
+    output = '';
     #args;
+    #head = [];
     #child = null;
     #client = null;
     #exited = null;
 
-    constructor(port, folder, args)
+    constructor(port, folder, { args, sentinel, tls, password })
     {
         this.port = port;
         this.folder = folder;
+        this.tls = tls;
+        this.password = password;
         this.path = path.join(folder, 'redis.sock');
         this.#args = args;
-        this.password = '';
-        this.output = '';
+        if (!sentinel)
+            return;
+        const file = path.join(folder, 'sentinel.conf');
+        writeFileSync(file, sentinel, { mode: 0o600 });
+        this.#head = [file, '--sentinel'];
     }
 
     get pid()
@@ -94,9 +99,10 @@ class Redis {
     start()
     {
         const child = spawn('redis-server', [
-            '--port', String(this.port), '--bind', '127.0.0.1', '-::1',
-            '--unixsocket', this.path, '--dir', this.folder,
-            '--save', '', '--appendonly', 'no', ...this.#args,
+            ...this.#head, '--port', this.tls ? '0' : String(this.port),
+            '--bind', '127.0.0.1', '-::1', '--unixsocket', this.path,
+            '--dir', this.folder, '--save', '', '--appendonly', 'no',
+            ...(this.tls ? tlsArgs(this.port, this.tls) : []), ...this.#args,
         ], { stdio: ['ignore', 'pipe', 'pipe'] });
         this.#child = child;
         this.output = '';
@@ -115,10 +121,13 @@ class Redis {
                 child.kill('SIGKILL');
                 reject(new Error(`redis-server is not ready: ${this.output}`));
             }, READY_MS);
+            let isReady = false;
             const look = (text) => {
                 this.output = (this.output + text).slice(-50_000);
-                if (!READY_LINE.test(this.output))
+                /* Once: kill() waits for what is let go of here. */
+                if (isReady || !READY_LINE.test(this.output))
                     return;
+                isReady = true;
                 clearTimeout(timer);
                 child.unref();
                 child.stdout.unref();
@@ -142,7 +151,8 @@ class Redis {
     /* What redis-cli prints. */
     cli(...args)
     {
-        return run('redis-cli', ['-p', String(this.port), ...args.map(String)],
+        return run('redis-cli', ['-p', String(this.port),
+                                 ...tlsFlags(this.tls), ...args.map(String)],
                    this.#environment());
     }
 
@@ -164,7 +174,9 @@ class Redis {
     /* Another connection, logged in. */
     async connect()
     {
-        const client = await connectResp({ path: this.path });
+        const client = await connectResp(this.tls ?
+            { port: this.port, ca: readFileSync(this.tls.ca) } :
+            { path: this.path });
         if (this.password)
             await client.command('AUTH', this.password);
         return client;
@@ -194,9 +206,15 @@ class Redis {
     /* The fields of a hash as an object. */
     async hash(key)
     {
-        const flat = await this.command('HGETALL', key);
-        return Object.fromEntries(flat.flatMap((name, i) =>
-            i % 2 ? [] : [[name, flat[i + 1]]]));
+        return objectOf(await this.command('HGETALL', key));
+    }
+
+    /* The lines `name:value` of a section of INFO as an object. */
+    async info(section)
+    {
+        const text = await this.command('INFO', section);
+        return Object.fromEntries([...text.matchAll(/^(\w+):(.*?)\r?$/gm)]
+            .map(([, name, value]) => [name, value]));
     }
 
     /* Calls of each command since the server's start. */
@@ -231,6 +249,21 @@ class Redis {
             clear: () => all.splice(0),
             close: () => client.close(),
         };
+    }
+
+    /* Nothing that its master writes comes to this replica any more. */
+    async cutOff()
+    {
+        await this.command('CONFIG', 'SET', 'masterauth', 'none-of-it');
+        await this.command('CLIENT', 'KILL', 'TYPE', 'master');
+        await eventually(async () => (await this.info('replication'))
+            .master_link_status === 'down', 'a link that is down');
+    }
+
+    /* Ends that; while it is a master itself it has nobody to follow. */
+    letIn()
+    {
+        return this.command('CONFIG', 'SET', 'masterauth', '');
     }
 
     /* Returns when it does nothing any more. */
@@ -270,11 +303,15 @@ class Redis {
     }
 }
 
-/* args: more for redis-server. */
-export async function startRedis({ args = [], port } = {})
+/* args: more for redis-server; sentinel: the configuration of a Sentinel, which
+ * is started in place of a server that keeps data; tls: as tlsArgs() has it,
+ * and nothing in clear; password: what `args` or `sentinel` make it want. */
+export async function startRedis({ args = [], port, sentinel = '', tls,
+                                   password = '' } = {})
 {
     const folder = mkdtempSync(path.join(tmpdir(), 'sidgate-redis-'));
     folders.add(folder);
-    const redis = new Redis(port ?? await quietPort(), folder, args);
+    const redis = new Redis(port ?? await quietPort(), folder,
+                            { args, sentinel, tls, password });
     return redis.start();
 }

@@ -10,13 +10,24 @@ import { startRedis } from './redis.mjs';
 import { eventually, Wire } from './wire.mjs';
 
 const JOIN_MS = 15_000;
+const PATIENCE = '2s';
+
+/* Flags of replicas whose Redis may stand still as long as a busy machine
+ * makes it, unless they say how long: as `args` of startReplicas(). */
+export function patient(args = [])
+{
+    if (typeof args === 'function')
+        return (i) => patient(args(i));
+    return args.includes('--store-timeout') ? args :
+        [...args, '--store-timeout', PATIENCE];
+}
 
 /* A gateway that uses `url`; resolves when it is ready, which is before its
- * store is. */
-export async function startReplica({ name, url, backends, args = [] })
+ * store is. more: for startGateway(). */
+export async function startReplica({ name, url, backends, args = [], ...more })
 {
     const workers = args.includes('--workers') ? [] : ['--workers', '1'];
-    const gateway = await startGateway({ backends, args: [
+    const gateway = await startGateway({ ...more, backends, args: [
         ...workers, '--gateway-name', name, '--store', url, ...args,
     ] });
     return Object.assign(gateway, {
@@ -48,14 +59,14 @@ export async function together(gateways)
 /*
  * count replicas, gw1 to gwN, in front of the same backends. args: for each
  * gateway, or a function of its number (0 to N-1); url: of the store, where it
- * is not plain.
+ * is not plain; more: for startGateway().
  */
 export async function startReplicas({ redis, backends, count = 2, args = [],
-                                      url = redis.url })
+                                      url = redis.url, ...more })
 {
     const started = await Promise.allSettled(
         Array.from({ length: count }, (_, i) => startReplica({
-            name: `gw${i + 1}`, url, backends,
+            ...more, name: `gw${i + 1}`, url, backends,
             args: typeof args === 'function' ? args(i) : args,
         })));
     const gateways = started.flatMap(({ value }) => value ? [value] : []);
@@ -104,14 +115,15 @@ export async function cluster(t, { nodes = 1, count = 1, args, url,
     for (let i = 1; i <= nodes; i++)
         backends.push(await startEngine({ id: `n${i}` }));
     const where = typeof url === 'function' ? url(redis) : url;
-    gateways.push(...await startReplicas({ redis, backends, count, args,
+    const flags = patient(args);
+    gateways.push(...await startReplicas({ redis, backends, count, args: flags,
                                            url: where }));
     const cold = async (more = []) => {
         const gateway = await startReplica({
             name: `gw${gateways.length + 1}`, backends,
             url: where ?? redis.url,
-            args: [...(typeof args === 'function' ? args(gateways.length) :
-                args ?? []), ...more],
+            args: [...(typeof flags === 'function' ? flags(gateways.length) :
+                flags), ...more],
         });
         gateways.push(gateway);
         await storeIs(gateway, true);

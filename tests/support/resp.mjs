@@ -3,6 +3,7 @@
  * that says one command after the other. */
 
 import net from 'node:net';
+import tls from 'node:tls';
 
 const CRLF = '\r\n';
 const EMPTY = Buffer.alloc(0);
@@ -163,14 +164,17 @@ export class RespClient
     }
 }
 
-/* where: {port} or {path}. */
-export function connectResp(where)
+/* where: {port} or {path}; ca: over TLS, with what is to be believed. */
+export function connectResp({ ca, ...where })
 {
     return new Promise((resolve, reject) => {
-        const socket = net.connect({ host: '127.0.0.1', ...where });
+        const to = { host: '127.0.0.1', ...where };
+        const socket = ca ?
+            tls.connect({ ...to, ca, checkServerIdentity: () => {} }) :
+            net.connect(to);
         socket.setNoDelay(true);
         socket.once('error', reject);
-        socket.once('connect', () => {
+        socket.once(ca ? 'secureConnect' : 'connect', () => {
             socket.off('error', reject);
             resolve(new RespClient(socket));
         });

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Puts TLS before a scripted backend. */
 
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
+
+import { listenQuietly } from './ports.mjs';
 
 /*
  * pair: files {certificate, key} of makeCertificate(); the rest is for
@@ -43,9 +44,8 @@ export async function putTlsBefore(backend, pair, options = {})
             backend.server.emit('connection', socket);
         });
     });
-    server.listen(0, '127.0.0.1').unref();
-    await once(server, 'listening');
-    front.port = server.address().port;
+    front.port = await listenQuietly(server);
+    server.unref();
     /* The keys of its tickets are others then. */
     front.forget = () => (context = makeContext());
     front.stop = () => {

@@ -121,7 +121,7 @@ static inline char *printed(void)
     return text;
 }
 
-static void expect_printed(const char *want)
+static inline void expect_printed(const char *want)
 {
     char *text = printed();
 
@@ -129,20 +129,26 @@ static void expect_printed(const char *want)
     free(text);
 }
 
+/* Reads a file with this text. */
+static inline int read_json(const char *text)
+{
+    char word[] = "sidgate";
+    char flag[] = "--config=f.json";
+    char *argv[] = {word, flag, NULL};
+    enum gw_action action;
+
+    write_text("f.json", text);
+    return gw_options_read(2, argv, &config, &action, error);
+}
+
 /* The configuration as printed reads back as the same bytes. */
 static inline void expect_reads_back(void)
 {
     static struct gw_config first;
-    char word[] = "sidgate";
-    char flag[] = "--config=f.json";
-    char *argv[] = {word, flag, NULL};
     char *text = printed();
-    enum gw_action action;
 
     first = config;
-    write_file("f.json", text, strlen(text));
-    cr_expect_eq(gw_options_read(2, argv, &config, &action, error), 0, "%s\n%s",
-                 error, text);
+    cr_expect_eq(read_json(text), 0, "%s\n%s", error, text);
     cr_expect_eq(memcmp(&first, &config, sizeof(config)), 0, "%s", text);
     free(text);
 }

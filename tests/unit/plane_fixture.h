@@ -13,26 +13,33 @@ struct seen {
     unsigned turns;
     bool is_whole;
     bool is_lost;
+    unsigned lost_slots; /* that the loss is about */
     unsigned word_count;
     unsigned word_ends;
     unsigned replica_count;
     unsigned backend_count;
-    bool is_drained[SEEN_MAX];
+    unsigned puts;
+    unsigned puts_failed;
+    uint32_t last_put;
+    char said[SEEN_MAX][STORE_PLANE_WORD_MAX];
     char words[SEEN_MAX][SEEN_TEXT_MAX];
     char replicas[SEEN_MAX][SEEN_TEXT_MAX];
     char backends[SEEN_MAX][2 * SEEN_TEXT_MAX + 32];
+    char more[SEEN_MAX]
+             [SEEN_TEXT_MAX]; /* "<held> <closed> <state> <why>" of each */
 };
 
 static struct seen seen[PLANES];
 static struct store *clients[PLANES];
 static struct store_plane *planes[PLANES];
 
-static void on_admin(void *arg, const char *backend, bool is_drained)
+static void on_admin(void *arg, const char *backend, const char *word)
 {
     struct seen *mine = arg;
 
     cr_assert_lt(mine->word_count, SEEN_MAX);
-    mine->is_drained[mine->word_count] = is_drained;
+    cr_assert_lt(strlen(word), STORE_PLANE_WORD_MAX);
+    snprintf(mine->said[mine->word_count], STORE_PLANE_WORD_MAX, "%s", word);
     snprintf(mine->words[mine->word_count++], SEEN_TEXT_MAX, "%s", backend);
 }
 
@@ -45,6 +52,10 @@ static void on_replica(void *arg, const char *id,
     snprintf(mine->replicas[mine->replica_count++], SEEN_TEXT_MAX, "%s", id);
     for (size_t i = 0; i < count; i++) {
         cr_assert_lt(mine->backend_count, SEEN_MAX);
+        snprintf(mine->more[mine->backend_count], SEEN_TEXT_MAX,
+                 "%lld %lld %s %s", (long long)backends[i].held,
+                 (long long)backends[i].closed, backends[i].state,
+                 backends[i].why);
         snprintf(mine->backends[mine->backend_count++],
                  sizeof(mine->backends[0]), "%s %s %lld", backends[i].id,
                  backends[i].address, (long long)backends[i].sessions);
@@ -58,10 +69,22 @@ static void on_admin_end(void *arg)
     mine->word_ends++;
 }
 
-static void on_turn(void *arg, bool is_whole, bool is_lost)
+static void on_put(void *arg, uint32_t tag, bool is_written)
 {
     struct seen *mine = arg;
 
+    mine->puts++;
+    mine->puts_failed += !is_written;
+    mine->last_put = tag;
+}
+
+static void on_turn(void *arg, bool is_whole, bool is_lost)
+{
+    struct seen *mine = arg;
+    struct store_slots slots;
+
+    store_plane_slots(planes[mine->index], &slots);
+    mine->lost_slots = store_slots_count(&slots);
     mine->turns++;
     mine->is_whole = is_whole;
     mine->is_lost = is_lost;
@@ -72,13 +95,14 @@ static const struct store_plane_user plane_user = {
     .on_replica = on_replica,
     .on_turn = on_turn,
     .on_admin_end = on_admin_end,
+    .on_put = on_put,
 };
 
 static inline struct store_plane *open_plane(struct store *client,
                                              const char *id, struct seen *mine)
 {
     const struct store_plane_options options = {
-        .link = store_redis_link(client),
+        .client = store_redis_client(client),
         .prefix = "sidgate",
         .id = id,
         .version = "1.2.3",
@@ -186,14 +210,21 @@ static inline bool saw_backend(unsigned i, const char *id, const char *address,
     return false;
 }
 
-static inline bool saw_word(unsigned i, const char *backend, bool is_drained)
+/* What was said of the backend; NULL if it was not named. */
+static inline const char *saw_word(unsigned i, const char *backend)
 {
     for (unsigned k = 0; k < seen[i].word_count; k++) {
         if (strcmp(seen[i].words[k], backend) == 0)
-            return seen[i].is_drained[k] == is_drained;
+            return seen[i].said[k];
     }
-    return false;
+    return NULL;
 }
+
+#define expect_word(i, backend, word)                                          \
+    do {                                                                       \
+        cr_assert_not_null(saw_word(i, backend));                              \
+        cr_expect_str_eq(saw_word(i, backend), word);                          \
+    } while (0)
 
 /* The words were read, or not told at all. */
 #define expect_words(i, is_told)                                               \

@@ -22,11 +22,11 @@ static int64_t read_clock(void *arg)
     return atomic_load(&clock_ms);
 }
 
-static void count(void *arg, const char *backend, const char *gateway,
-                  const char *client, int delta)
+static void count(void *arg, const struct store_record *record, int delta)
 {
     (void)arg;
-    if (backend[0] == 'n' && gateway[0] == 'g' && strlen(client) == 11)
+    if (record->backend[0] == 'n' && record->gateway[0] == 'g' &&
+        strlen(record->client) == 11)
         atomic_fetch_add(&sessions, delta);
 }
 

@@ -47,7 +47,7 @@ static void on_error(void *arg, const char *text)
 
 static bool is_up(void *arg)
 {
-    return store_link_is_up(store_redis_link(arg));
+    return store_client_is_up(store_redis_client(arg));
 }
 
 static inline struct store_redis_options default_options(void)

@@ -93,7 +93,7 @@ static bool is_ready(struct redis_server *server)
 {
     const struct timeval limit = {5, 0};
 
-    server->c = redisConnectUnixWithTimeout(server->url.address.host, limit);
+    server->c = redisConnectUnixWithTimeout(server->url.hosts[0].host, limit);
     require(server->c != NULL, "out of memory");
     if (server->c->err == 0) {
         redisReply *reply = redisCommand(server->c, "PING");
@@ -112,11 +112,13 @@ void redis_server_start(struct redis_server *server)
 {
     int left_ms = START_LIMIT_MS;
 
-    *server = (struct redis_server){.url.address.is_unix = true};
+    *server = (struct redis_server){.url = {.kind = STORE_KIND_SINGLE,
+                                            .hosts = {{.is_unix = true}},
+                                            .host_count = 1}};
     snprintf(server->folder, sizeof(server->folder),
              "/tmp/sidgate-redis-XXXXXX");
     require(mkdtemp(server->folder) != NULL, "no folder");
-    snprintf(server->url.address.host, sizeof(server->url.address.host),
+    snprintf(server->url.hosts[0].host, sizeof(server->url.hosts[0].host),
              "%s/redis.sock", server->folder);
     start_keeper(server);
     while (!is_ready(server)) {

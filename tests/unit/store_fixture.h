@@ -49,13 +49,12 @@ static size_t client_index(const char *client)
     return len == 0 ? 0 : (size_t)client[len - 1] % CLIENTS;
 }
 
-static void count(void *arg, const char *backend, const char *gateway,
-                  const char *client, int delta)
+static void count(void *arg, const struct store_record *record, int delta)
 {
     (void)arg;
-    counts[backend[1] - '0'] += delta;
-    gateway_counts[gateway_index(gateway)] += delta;
-    client_counts[client_index(client)] += delta;
+    counts[record->backend[1] - '0'] += delta;
+    gateway_counts[gateway_index(record->gateway)] += delta;
+    client_counts[client_index(record->client)] += delta;
 }
 
 static void on_done(struct store_request *request, enum store_status status,

@@ -296,3 +296,87 @@ Test(accounts, unix_peers_are_never_limited)
     cr_expect_eq(gw_accounts_count(accounts), 0);
     gw_accounts_free(accounts);
 }
+
+/* ---- other limits ---- */
+
+static void configure(uint32_t connections, uint32_t sessions, uint32_t rate)
+{
+    struct gw_config *config = calloc(1, sizeof(*config));
+    cr_assert_not_null(config);
+    config->max_connections_per_address = connections;
+    config->max_sessions_per_address = sessions;
+    config->handshake_rate_per_address = rate;
+    gw_accounts_configure(accounts, config);
+    free(config);
+}
+
+Test(accounts, other_limits_hold_for_those_who_are_there)
+{
+    unsigned retry_s;
+
+    open_accounts(2, 2, 0);
+    cr_expect(let_in("192.0.2.1"));
+    cr_expect(let_in("192.0.2.1"));
+    cr_expect_not(let_in("192.0.2.1"));
+    gw_accounts_session(accounts, "192.0.2.1", 1);
+    gw_accounts_session(accounts, "192.0.2.1", 1);
+    configure(3, 1, 0);
+    cr_expect(let_in("192.0.2.1"));
+    cr_expect_not(let_in("192.0.2.1"));
+    cr_expect_eq(handshake("192.0.2.1", NOW, &retry_s), GW_ACCOUNT_SESSIONS);
+    /* Too many are not thrown out; nobody comes until enough have left. */
+    configure(1, 3, 0);
+    cr_expect_eq(handshake("192.0.2.1", NOW, &retry_s), GW_ACCOUNT_OK);
+    leave("192.0.2.1");
+    leave("192.0.2.1");
+    cr_expect_not(let_in("192.0.2.1"));
+    leave("192.0.2.1");
+    cr_expect(let_in("192.0.2.1"));
+    gw_accounts_free(accounts);
+}
+
+/* Else what is counted by then could never be taken away. */
+Test(accounts, a_limit_that_is_lifted_is_still_counted_for)
+{
+    open_accounts(1, 0, 0);
+    cr_expect(let_in("192.0.2.1"));
+    configure(0, 0, 0);
+    for (int i = 0; i < 100; i++)
+        cr_expect(let_in("192.0.2.1"));
+    for (int i = 0; i < 101; i++)
+        leave("192.0.2.1");
+    cr_expect_eq(gw_accounts_count(accounts), 0);
+    configure(1, 0, 0);
+    cr_expect(let_in("192.0.2.1"));
+    cr_expect_not(let_in("192.0.2.1"));
+    gw_accounts_free(accounts);
+}
+
+/* Those who are there are not counted, and must not be subtracted. */
+Test(accounts, a_limit_that_was_not_there_at_the_start_stays_away)
+{
+    open_accounts(0, 1, 0);
+    cr_expect(let_in("192.0.2.1"));
+    configure(1, 1, 0);
+    cr_expect(let_in("192.0.2.1"));
+    leave("192.0.2.1");
+    leave("192.0.2.1");
+    cr_expect_eq(gw_accounts_count(accounts), 0);
+    gw_accounts_free(accounts);
+    accounts = NULL;
+    configure(1, 1, 1); /* there is nothing to configure */
+    cr_expect_null(accounts);
+}
+
+Test(accounts, another_rate)
+{
+    open_accounts(1, 0, 0);
+    cr_expect_eq(drain("192.0.2.1", NOW), 100000);
+    configure(1, 0, 2);
+    cr_expect_eq(drain("192.0.2.1", NOW), 20);
+    configure(1, 0, 4);
+    cr_expect_eq(drain("192.0.2.1", NOW + 1000), 4);
+    configure(1, 0, 0);
+    cr_expect_eq(drain("192.0.2.1", NOW + 1000), 100000);
+    gw_accounts_free(accounts);
+}

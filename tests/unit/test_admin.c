@@ -1,185 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The operator plane over real sockets; its loop turns in the test. */
-#include "gateway/admin.h"
+/* The operator plane over real sockets. */
+#include "admin_fixture.h"
 
-#include <arpa/inet.h>
-#include <criterion/criterion.h>
-#include <dirent.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-/* Less than the life of a connection that is left alone. */
-enum { PATIENCE_S = 8, HANGING = 150 };
-
-static uv_loop_t loop;
-static struct gw_admin *admin;
-static bool is_ready_now = true;
-static size_t metrics_len = 20;
-static bool has_metrics = true;
-static char error[256];
-
-static bool is_ready(void *arg)
-{
-    cr_expect_eq(arg, &loop);
-    return is_ready_now;
-}
-
-/* A page whose bytes tell where they belong. */
-static char byte_at(size_t i)
-{
-    return (char)('a' + i % 23);
-}
-
-static char *metrics(void *arg, size_t *len)
-{
-    char *page = has_metrics ? malloc(metrics_len + 1) : NULL;
-
-    (void)arg;
-    if (page == NULL)
-        return NULL;
-    for (size_t i = 0; i < metrics_len; i++)
-        page[i] = byte_at(i);
-    page[metrics_len] = '\0';
-    *len = metrics_len;
-    return page;
-}
-
-static struct gw_address address_of(const char *ip, int port)
-{
-    struct gw_address address = {0};
-    struct sockaddr_in *in = (struct sockaddr_in *)&address.addr;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address.addr;
-
-    if (inet_pton(AF_INET, ip, &in->sin_addr) == 1) {
-        in->sin_family = AF_INET;
-        in->sin_port = htons((uint16_t)port);
-        address.addr_len = sizeof(*in);
-    } else {
-        cr_assert_eq(inet_pton(AF_INET6, ip, &in6->sin6_addr), 1);
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons((uint16_t)port);
-        address.addr_len = sizeof(*in6);
-    }
-    /* So that the Host of the requests below is the listener's own. */
-    snprintf(address.text, sizeof(address.text), "x:%d", port);
-    return address;
-}
-
-static struct gw_admin *open_on(const struct gw_address *address)
-{
-    const struct gw_admin_hooks hooks = {is_ready, metrics, &loop};
-
-    error[0] = '\0';
-    return gw_admin_open(&loop, address, "", &hooks, error);
-}
-
-static void open_admin(void)
-{
-    struct gw_address address = address_of("127.0.0.1", 0);
-
-    cr_assert_eq(uv_loop_init(&loop), 0);
-    admin = open_on(&address);
-    cr_assert_not_null(admin, "%s", error);
-    cr_assert_gt(gw_admin_port(admin), 0);
-}
-
-static void close_admin(void)
-{
-    gw_admin_close(admin);
-    gw_admin_close(NULL);
-    cr_expect_eq(uv_loop_close(&loop), 0, "handles are left");
-}
-
-static int connect_to(const struct gw_address *address)
-{
-    int fd = socket(address->addr.ss_family, SOCK_STREAM, 0);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(
-        connect(fd, (const struct sockaddr *)&address->addr, address->addr_len),
-        0);
-    return fd;
-}
-
-static int connect_plain(void)
-{
-    struct gw_address address = address_of("127.0.0.1", gw_admin_port(admin));
-
-    return connect_to(&address);
-}
-
-static void send_text(int fd, const char *bytes)
-{
-    cr_assert_eq(send(fd, bytes, strlen(bytes), MSG_NOSIGNAL),
-                 (ssize_t)strlen(bytes));
-}
-
-/* Turns the loop until the peer has closed, and closes too. Returns what came,
- * NUL-terminated; the caller frees it. */
-static char *read_all(int fd, size_t *len)
-{
-    size_t size = metrics_len + 65536;
-    char *bytes = malloc(size);
-    uint64_t end = uv_hrtime() + PATIENCE_S * 1000000000ULL;
-    ssize_t got = 1;
-
-    cr_assert_not_null(bytes);
-    *len = 0;
-    while (got != 0 && uv_hrtime() < end) {
-        struct pollfd ready = {.fd = fd, .events = POLLIN};
-
-        uv_run(&loop, UV_RUN_NOWAIT);
-        if (poll(&ready, 1, 1) == 0)
-            continue;
-        got = recv(fd, bytes + *len, size - 1 - *len, MSG_DONTWAIT);
-        if (got < 0 && errno == ECONNRESET)
-            break;
-        if (got > 0)
-            *len += (size_t)got;
-    }
-    cr_expect_lt(uv_hrtime(), end, "the peer never closed");
-    bytes[*len] = '\0';
-    close(fd);
-    return bytes;
-}
-
-static char *exchange(const char *request, size_t *len)
-{
-    int fd = connect_plain();
-
-    send_text(fd, request);
-    return read_all(fd, len);
-}
-
-static size_t count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    size_t count = 0;
-
-    cr_assert_not_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-/* Turns the loop until so many descriptors are open. */
-static void wait_for_fds(size_t count)
-{
-    uint64_t end = uv_hrtime() + PATIENCE_S * 1000000000ULL;
-
-    while (count_fds() != count && uv_hrtime() < end) {
-        uv_run(&loop, UV_RUN_NOWAIT);
-        poll(NULL, 0, 1);
-    }
-    cr_expect_eq(count_fds(), count);
-}
+enum { HANGING = 150 };
 
 static const struct {
     const char *request;
@@ -192,7 +15,8 @@ static const struct {
     {"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ", "ready\n"},
     {"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ",
      "abcdefghijklmnopqrst"},
-    {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 ", "not found\n"},
+    {"GET /none HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 ", "not found\n"},
+    {"GET /ui/ HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 ", "not found\n"},
     {"GET /healthzz HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 ",
      "not found\n"},
     {"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ", ""},
@@ -206,14 +30,16 @@ static const struct {
     {"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
      "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
      "HTTP/1.1 200 ", "ok\n"},
-    /* No protocol but HTTP/1. */
+    /* No protocol but HTTP/1: an upgrade is overlooked. */
     {"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-     "", NULL},
+     "HTTP/1.1 200 ", "ok\n"},
     {"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
      "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-     "", NULL},
+     "HTTP/1.1 200 ", "ok\n"},
+    {"GET /healthz HTTP/1.1\r\nHost: x\r\nupgrade: x, y\r\nUPGRADE:\r\n\r\n",
+     "HTTP/1.1 200 ", "ok\n"},
     {"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", "", NULL},
     {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.0 403 ", NULL},
     {"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.0 403 ", NULL},
@@ -227,6 +53,7 @@ static void check_answer(size_t i, const char *bytes)
     cr_expect_str_eq(body + 4, requests[i].body, "request %zu", i);
     cr_expect_not_null(strstr(bytes, "connection: close\r\n"));
     cr_expect_not_null(strstr(bytes, "cache-control: no-store\r\n"));
+    cr_expect_not_null(strstr(bytes, "x-content-type-options: nosniff\r\n"));
     cr_expect_not_null(strstr(bytes, "content-type: text/plain; "));
     snprintf(length, sizeof(length), "content-length: %zu\r\n",
              strlen(requests[i].body));
@@ -251,17 +78,6 @@ Test(admin, answers)
         free(bytes);
     }
     close_admin();
-}
-
-static void expect_answer(const char *request, const char *status,
-                          const char *part)
-{
-    size_t len;
-    char *bytes = exchange(request, &len);
-
-    cr_expect_eq(strncmp(bytes, status, strlen(status)), 0, "%s", bytes);
-    cr_expect_not_null(strstr(bytes, part), "no %s in %s", part, bytes);
-    free(bytes);
 }
 
 Test(admin, not_allowed_names_what_is)
@@ -496,5 +312,27 @@ Test(admin, ipv6)
     char *bytes = read_all(fd, &len);
     cr_expect_not_null(strstr(bytes, "\r\n\r\nok\n"));
     free(bytes);
+    close_admin();
+}
+
+/* Those that take nothing of their answers give way, too. */
+Test(admin, clients_that_do_not_read_do_not_shut_others_out)
+{
+    int fds[70];
+
+    metrics_len = 8000000;
+    open_admin();
+    size_t before = count_fds();
+    for (size_t i = 0; i < 70; i++) {
+        fds[i] = connect_plain();
+        send_text(fds[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    metrics_len = 20;
+    expect_answer("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ",
+                  "\r\n\r\nok\n");
+    for (size_t i = 0; i < 70; i++)
+        close(fds[i]);
+    wait_for_fds(before);
     close_admin();
 }

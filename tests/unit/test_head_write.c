@@ -88,14 +88,17 @@ static const struct {
      false, "GET / HTTP/1.1\r\nHost: h\r\n" ADDED("1")},
 };
 
+static const struct gw_request_form as_it_is = {.wants_identity = false};
+
 Test(head_write, writes_requests)
 {
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
         struct parsed *parsed = parse_good(requests[i].in, true);
         struct gw_request_places places;
         char out[2048];
-        size_t len = gw_request_write(&parsed->head, &client_v4,
-                                      requests[i].wants_identity, &places,
+        const struct gw_request_form form = {.wants_identity =
+                                                 requests[i].wants_identity};
+        size_t len = gw_request_write(&parsed->head, &client_v4, &form, &places,
                                       (struct eio_span){out, sizeof(out)});
         check_span((struct eio_span){out, len}, requests[i].out);
         parsed_free(parsed);
@@ -113,9 +116,11 @@ Test(head_write, writes_requests_into_exactly_as_much_room_as_they_need)
         for (size_t room = 0; room <= need; room++) {
             struct gw_request_places places;
             struct guard guard = guard_copy(nothing, room);
-            size_t len = gw_request_write(&parsed->head, &client_v4,
-                                          requests[i].wants_identity, &places,
-                                          (struct eio_span){guard.bytes, room});
+            const struct gw_request_form form = {
+                .wants_identity = requests[i].wants_identity};
+            size_t len =
+                gw_request_write(&parsed->head, &client_v4, &form, &places,
+                                 (struct eio_span){guard.bytes, room});
             cr_assert_eq(len, room == need ? need : 0, "case %zu, room %zu", i,
                          room);
             guard_free(&guard);
@@ -152,8 +157,9 @@ Test(head_write, says_where_things_stand)
         struct gw_request_places places;
         char out[1024];
         memset(&places, 0xa5, sizeof(places));
-        size_t len = gw_request_write(&parsed->head, &client_v4, false, &places,
-                                      (struct eio_span){out, sizeof(out)});
+        size_t len =
+            gw_request_write(&parsed->head, &client_v4, &as_it_is, &places,
+                             (struct eio_span){out, sizeof(out)});
         cr_assert_gt(len, 0);
         check_place(out, places.path, cases[i].path);
         check_place(out, places.host, cases[i].host);
@@ -171,7 +177,7 @@ Test(head_write, forwards_an_address_of_either_family)
     char out[512];
     struct eio_span room = {out, sizeof(out) - 1};
 
-    out[gw_request_write(&parsed->head, &client_v6, false, &places, room)] =
+    out[gw_request_write(&parsed->head, &client_v6, &as_it_is, &places, room)] =
         '\0';
     cr_assert_not_null(strstr(out, "\r\nX-Forwarded-For: 2001:db8::1\r\n"));
     parsed_free(parsed);
@@ -193,7 +199,8 @@ Test(head_write, forwards_a_chain)
     client.hop_count = 2;
     client.is_tls = true;
     client.host = eio_span_of("asked.example");
-    out[gw_request_write(&parsed->head, &client, false, &places, room)] = '\0';
+    out[gw_request_write(&parsed->head, &client, &as_it_is, &places, room)] =
+        '\0';
     cr_assert_not_null(
         strstr(out, "\r\nX-Forwarded-For: 10.0.0.7, 2001:db8::1\r\n"
                     "X-Forwarded-Proto: https\r\n"
@@ -201,9 +208,43 @@ Test(head_write, forwards_a_chain)
         "%s", out);
     client.peer.family = AF_UNIX;
     client.hop_count = 0;
-    out[gw_request_write(&parsed->head, &client, false, &places, room)] = '\0';
+    out[gw_request_write(&parsed->head, &client, &as_it_is, &places, room)] =
+        '\0';
     cr_assert_null(strstr(out, "X-Forwarded-For"));
     parsed_free(parsed);
+}
+
+/* In the place of what the client said, however often; never beside it. */
+Test(head_write, tells_the_request_id)
+{
+    static const struct {
+        struct eio_span in;
+        const char *id;
+        const char *out;
+    } cases[] = {
+        {BYTES("GET / HTTP/1.1\r\nHost: h\r\n\r\n"), "id-1",
+         "X-Request-Id: id-1\r\n" ADDED("1")},
+        {BYTES("GET / HTTP/1.1\r\nHost: h\r\nX-Request-ID: a\r\nA: b\r\n"
+               "x-request-id: c\r\n\r\n"),
+         "id-1", "A: b\r\nX-Request-Id: id-1\r\n" ADDED("1")},
+        {BYTES("GET / HTTP/1.1\r\nHost: h\r\nX-Request-ID: a\r\n"
+               "x-request-id: c\r\n\r\n"),
+         "", "X-Request-ID: a\r\nx-request-id: c\r\n" ADDED("1")},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct parsed *parsed = parse_good(cases[i].in, true);
+        const struct gw_request_form form = {.request_id =
+                                                 eio_span_of(cases[i].id)};
+        struct gw_request_places places;
+        char out[1024];
+        char want[1024];
+        size_t len = gw_request_write(&parsed->head, &client_v4, &form, &places,
+                                      (struct eio_span){out, sizeof(out)});
+        snprintf(want, sizeof(want), "GET / HTTP/1.1\r\nHost: h\r\n%s",
+                 cases[i].out);
+        check_span((struct eio_span){out, len}, want);
+        parsed_free(parsed);
+    }
 }
 
 Test(head_write, writes_framing)

@@ -55,19 +55,24 @@ Test(options, defaults)
     cr_expect_eq(config.backend_count, 1);
     cr_expect_str_eq(config.backends[0].id, "127.0.0.1:3001");
     cr_expect_eq(config.backends[0].weight, 1);
-    cr_expect_eq(config.path_count, 2);
-    cr_expect_str_eq(config.paths[0], "/socket.io/");
-    cr_expect_str_eq(config.paths[1], "/engine.io/");
+    cr_expect_eq(config.pools[0].path_count, 2);
+    cr_expect_str_eq(config.pools[0].paths[0], "/socket.io/");
+    cr_expect_str_eq(config.pools[0].paths[1], "/engine.io/");
+    cr_expect_eq(config.pool_count, 1);
+    cr_expect_eq(config.discover_count, 0);
+    cr_expect_eq(config.discover_interval_ms, 5000);
+    cr_expect_eq(config.dns_server_count, 0);
     cr_expect_eq(config.source_count, 0);
     cr_expect_eq(config.admin.addr_len, 0);
     cr_expect_str_eq(config.admin_token_file, "");
+    cr_expect_str_eq(config.admin_read_token_file, "");
     cr_expect_not(config.serve_health);
     cr_expect_neq(config.gateway_name[0], '\0');
     cr_expect(config.workers >= 1 && config.workers <= 64);
-    cr_expect_eq(config.balance, GW_BALANCE_LEAST_SESSIONS);
-    cr_expect_eq(config.recovery, GW_RECOVERY_PROBE);
+    cr_expect_eq(config.pools[0].balance, GW_BALANCE_LEAST_SESSIONS);
+    cr_expect_eq(config.pools[0].recovery, GW_RECOVERY_PROBE);
     cr_expect_eq(config.recovery_rate, 50);
-    cr_expect_not(config.netty);
+    cr_expect_not(config.pools[0].netty);
     cr_expect_eq(config.log_level, GW_LOG_INFO);
     cr_expect_eq(config.log_format, GW_LOG_TEXT);
     cr_expect_eq(config.max_request_line_bytes, 8192);
@@ -86,6 +91,7 @@ Test(options, defaults)
     cr_expect_eq(config.shutdown_delay_ms, 0);
     cr_expect_eq(config.shutdown_timeout_ms, 30000);
     cr_expect_eq(config.shutdown_rate, 1000);
+    cr_expect_eq(config.upgrade_timeout_ms, 3600000);
 }
 
 Test(options, defaults_of_the_edge)
@@ -121,6 +127,8 @@ struct good {
 };
 
 #define FIELD(name) offsetof(struct gw_config, name)
+#define POOL_FIELD(name)                                                       \
+    (offsetof(struct gw_config, pools) + offsetof(struct gw_pool_config, name))
 
 Test(options, values)
 {
@@ -128,10 +136,12 @@ Test(options, values)
         {B1 "--workers 1", FIELD(workers), 1},
         {B1 "--workers=64", FIELD(workers), 64},
         {B1 "--workers 007", FIELD(workers), 7},
-        {B1 "--balance least-sessions", FIELD(balance), 0},
-        {B1 "--balance round-robin", FIELD(balance), 1},
-        {B1 "--balance random-two", FIELD(balance), 2},
-        {B1 "--recovery off", FIELD(recovery), 1},
+        {B1 "--balance least-sessions", POOL_FIELD(balance), 0},
+        {B1 "--balance round-robin", POOL_FIELD(balance), 1},
+        {B1 "--balance random-two", POOL_FIELD(balance), 2},
+        {B1 "--discover-interval 100", FIELD(discover_interval_ms), 100},
+        {B1 "--upgrade-timeout 0", FIELD(upgrade_timeout_ms), 0},
+        {B1 "--recovery off", POOL_FIELD(recovery), 1},
         {B1 "--log-level error", FIELD(log_level), 0},
         {B1 "--log-level debug", FIELD(log_level), 3},
         {B1 "--log-format json", FIELD(log_format), 1},
@@ -203,14 +213,14 @@ Test(options, lists)
     cr_expect_str_eq(config.backends[0].address.text, "127.0.0.1:3001");
     cr_expect_eq(config.backends[0].weight, 256);
     cr_expect_str_eq(config.backends[1].id, "[::1]:3002");
-    cr_expect_eq(config.path_count, 2);
-    cr_expect_str_eq(config.paths[0], "/a/");
-    cr_expect_str_eq(config.paths[1], "/b");
+    cr_expect_eq(config.pools[0].path_count, 2);
+    cr_expect_str_eq(config.pools[0].paths[0], "/a/");
+    cr_expect_str_eq(config.pools[0].paths[1], "/b");
     cr_expect_eq(config.source_count, 3);
     cr_expect_eq(config.sources[1].addr.ss_family, AF_INET6);
     cr_expect_str_eq(config.admin.text, "[::1]:0");
     cr_expect_eq(config.admin.addr_len, sizeof(struct sockaddr_in6));
-    cr_expect(config.netty);
+    cr_expect(config.pools[0].netty);
     cr_expect_str_eq(config.gateway_name, "gw-a.b_c");
 }
 
@@ -249,7 +259,7 @@ Test(options, bad_command_lines)
 {
     static const struct bad table[] = {
         {"", "--backend: none is given; give at least one, as in --backend "
-             "127.0.0.1:3001"},
+             "127.0.0.1:3001, or a name to --discover"},
         {"127.0.0.1:8080 127.0.0.1:3001",
          "127.0.0.1:8080: unexpected argument; a backend is given as "
          "--backend host:port"},
@@ -326,14 +336,16 @@ Test(options, bad_values)
          "--tcp-keepalive: 25h is not between 0 and 24h"},
         {B1 "--tcp-user-timeout 25h",
          "--tcp-user-timeout: 25h is not between 0 and 24h"},
+        {B1 "--discover-interval 99ms",
+         "--discover-interval: 99ms is not between 100ms and 1h"},
         {B1 "--max-head 1023", "--max-head: 1023 is not between 1k and 64k"},
         {B1 "--max-head 64kb",
          "--max-head: 64kb is not a size such as 512, 64k or 1m, from 1k to "
          "64k"},
         {B1 "--balance rr",
-         "--balance: rr is none of least-sessions|round-robin|random-two"},
-        {B1 "--balance least",
-         "--balance: least is none of least-sessions|round-robin|random-two"},
+         "--balance: rr is none of least-sessions|round-robin|random-two|hash"},
+        {B1 "--balance least", "--balance: least is none of "
+                               "least-sessions|round-robin|random-two|hash"},
         {B1 "--netty=yes", "--netty: yes is neither true nor false"},
         {B1 "--gateway-name a/b",
          "--gateway-name: a/b is not 1 to 63 letters, digits, '.', '_' or "
@@ -350,7 +362,8 @@ Test(options, bad_values)
     CHECK_BAD(table);
 }
 
-#define BACKEND_FORM "[id=]host:port[,weight=N][,tls][,name=host][,verify=off]"
+#define BACKEND_FORM                                                           \
+    "[id=]host:port[,weight=N][,max=N][,drain][,tls][,name=host][,verify=off]"
 
 Test(options, bad_addresses)
 {

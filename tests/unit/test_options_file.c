@@ -83,14 +83,14 @@ Test(options_file, all_kinds_of_values)
     cr_expect_str_eq(config.listen[0].address.text, "127.0.0.1:0");
     cr_expect_eq(config.backend_count, 2);
     cr_expect_eq(config.backends[0].weight, 2);
-    cr_expect_eq(config.path_count, 3);
-    cr_expect_str_eq(config.paths[0], "/a//b/*c*/");
-    cr_expect_str_eq(config.paths[1], "/d\\");
-    cr_expect_str_eq(config.paths[2], "/\"e");
+    cr_expect_eq(config.pools[0].path_count, 3);
+    cr_expect_str_eq(config.pools[0].paths[0], "/a//b/*c*/");
+    cr_expect_str_eq(config.pools[0].paths[1], "/d\\");
+    cr_expect_str_eq(config.pools[0].paths[2], "/\"e");
     cr_expect_eq(config.source_count, 0);
     cr_expect_eq(config.workers, 3);
-    cr_expect(config.netty);
-    cr_expect_eq(config.recovery, GW_RECOVERY_OFF);
+    cr_expect(config.pools[0].netty);
+    cr_expect_eq(config.pools[0].recovery, GW_RECOVERY_OFF);
     cr_expect_eq(config.head_timeout_ms, 1500);
     cr_expect_eq(config.body_timeout_ms, 120000);
     cr_expect_eq(config.max_body_bytes, 1 << 20);
@@ -140,7 +140,7 @@ Test(options_file, bad_files)
          "f.json: path: the value must be a list of strings"},
         {"{\"backend\": []}",
          "f.json: backend: none is given; give at least one, as in --backend "
-         "127.0.0.1:3001"},
+         "127.0.0.1:3001, or a name to --discover"},
         {"{\"backend\": [\"127.0.0.1:1\"], \"path\": []}",
          "f.json: path: at least one is needed"},
         {"{\"backend\": [\"127.0.0.1:1\"], \"listen\": []}",
@@ -190,23 +190,23 @@ Test(options_file, precedence)
     write_file(text, strlen(text));
     cr_assert_eq(read_flag(NULL), 0, "%s", error);
     cr_expect_eq(config.workers, 2);
-    cr_expect_eq(config.path_count, 2);
-    cr_expect_str_eq(config.paths[0], "/f1");
+    cr_expect_eq(config.pools[0].path_count, 2);
+    cr_expect_str_eq(config.pools[0].paths[0], "/f1");
 
     setenv("SIDGATE_WORKERS", "3", 1);
     setenv("SIDGATE_PATH", " /e1  /e2 /e3 ", 1);
     setenv("SIDGATE_LOG_LEVEL", "", 1);
     cr_assert_eq(read_flag(NULL), 0, "%s", error);
     cr_expect_eq(config.workers, 3);
-    cr_expect_eq(config.path_count, 3);
-    cr_expect_str_eq(config.paths[2], "/e3");
+    cr_expect_eq(config.pools[0].path_count, 3);
+    cr_expect_str_eq(config.pools[0].paths[2], "/e3");
     cr_expect_eq(config.log_level, GW_LOG_INFO);
 
     cr_assert_eq(read_flag("--workers=4"), 0, "%s", error);
     cr_expect_eq(config.workers, 4);
     cr_assert_eq(read_flag("--path=/flag"), 0, "%s", error);
-    cr_expect_eq(config.path_count, 1);
-    cr_expect_str_eq(config.paths[0], "/flag");
+    cr_expect_eq(config.pools[0].path_count, 1);
+    cr_expect_str_eq(config.pools[0].paths[0], "/flag");
     remove_file();
 }
 

@@ -301,6 +301,42 @@ Test(options_listen, admin_token)
               "--admin-token-file: token is longer than 511 bytes");
 }
 
+Test(options_listen, admin_read_token)
+{
+    char *text;
+
+    write_file("token", "0123456789abcdef\n", 17);
+    write_file("other", "!Secret-456789~\"", 16);
+    check_good("--admin-token-file token --admin-read-token-file other");
+    cr_expect_str_eq(config.admin_token, "0123456789abcdef");
+    cr_expect_str_eq(config.admin_read_token, "!Secret-456789~\"");
+    text = printed();
+    cr_expect_eq(strstr(text, "Secret"), NULL, "%s", text);
+    free(text);
+    expect_printed("\"admin_read_token_file\": \"other\"");
+    expect_reads_back();
+    check_good("--admin 127.0.0.1:9 --admin-read-token-file other");
+    cr_expect_str_empty(config.admin_token);
+    check_bad("--admin 0.0.0.0:9 --admin-read-token-file other",
+              "--admin: 0.0.0.0:9 is neither a loopback address nor a unix "
+              "socket, so it needs --admin-token-file");
+
+    write_file("other", "0123456789abcdef", 16);
+    check_bad("--admin-token-file token --admin-read-token-file other",
+              "--admin-read-token-file: other holds the same token as "
+              "--admin-token-file");
+    write_file("other", "short\n", 6);
+    check_bad("--admin-read-token-file other",
+              "--admin-read-token-file: other is shorter than 16 bytes");
+    write_file("other", "0123456789 abcdef\n", 18);
+    check_bad("--admin-read-token-file other",
+              "--admin-read-token-file: other holds more than visible ASCII "
+              "characters");
+    check_bad("--admin-read-token-file none",
+              "--admin-read-token-file: none: cannot be read: No such file or "
+              "directory");
+}
+
 Test(options_listen, bad_admin_tokens)
 {
 #define INVISIBLE "holds more than visible ASCII characters"

@@ -59,10 +59,17 @@ Test(options_store, defaults)
 {
     cr_assert_eq(read_flags(NULL, NULL), 0, "%s", error);
     cr_expect_str_eq(config.store_url, "memory");
-    cr_expect(config.store.is_memory);
+    cr_expect_eq(config.store.kind, STORE_KIND_MEMORY);
     cr_expect_str_eq(config.store_prefix, "sidgate");
     cr_expect_str_eq(config.store_password_file, "");
     cr_expect_str_eq(config.store_password, "");
+    cr_expect_str_eq(config.store_ca, "");
+    cr_expect_str_eq(config.store_certificate.file, "");
+    cr_expect_str_eq(config.store_tls_name, "");
+    cr_expect(config.store_verify);
+    cr_expect_str_eq(config.sentinel_user, "");
+    cr_expect_str_eq(config.sentinel_password_file, "");
+    cr_expect_str_eq(config.sentinel_password, "");
     cr_expect_eq(config.store_timeout_ms, 250);
     cr_expect_eq(config.store_outage, GW_STORE_OUTAGE_OPEN);
     cr_expect_eq(config.republish_rate, 2000);
@@ -76,28 +83,28 @@ Test(options_store, url)
     cr_assert_eq(read_flags("--store=redis://u:p%40ss@h:7000/3", NULL), 0, "%s",
                  error);
     cr_expect_str_eq(config.store_url, "redis://u:p%40ss@h:7000/3");
-    cr_expect_not(config.store.is_memory);
-    cr_expect_str_eq(config.store.address.host, "h");
-    cr_expect_eq(config.store.address.port, 7000);
+    cr_expect_eq(config.store.kind, STORE_KIND_SINGLE);
+    cr_expect_str_eq(config.store.hosts[0].host, "h");
+    cr_expect_eq(config.store.hosts[0].port, 7000);
     cr_expect_str_eq(config.store.user, "u");
     cr_expect_str_eq(config.store.password, "p@ss");
     cr_expect_eq(config.store.db, 3);
 
     cr_assert_eq(read_environment("SIDGATE_STORE=redis+unix:///run/r.sock"), 0,
                  "%s", error);
-    cr_expect(config.store.address.is_unix);
-    cr_expect_str_eq(config.store.address.host, "/run/r.sock");
+    cr_expect(config.store.hosts[0].is_unix);
+    cr_expect_str_eq(config.store.hosts[0].host, "/run/r.sock");
 
     cr_assert_eq(read_file("{\"store\": \"redis://:x@[::1]\"}"), 0, "%s",
                  error);
-    cr_expect_str_eq(config.store.address.host, "::1");
+    cr_expect_str_eq(config.store.hosts[0].host, "::1");
     cr_expect_str_eq(config.store.password, "x");
 
     /* Of a weaker source nothing is left. */
     write_text("f.json", "{\"store\": \"redis://u:x@h/9\"}");
     cr_assert_eq(read_flags("--config=f.json", "--store=memory"), 0, "%s",
                  error);
-    cr_expect(config.store.is_memory);
+    cr_expect_eq(config.store.kind, STORE_KIND_MEMORY);
     cr_expect_str_eq(config.store.password, "");
 }
 
@@ -203,8 +210,14 @@ Test(options_store, no_error_shows_a_password)
         "--store=redis://u:Secret@",
         "--store=redis://u:Secret",
         "--store=redis://u:Se/cret@h:1/Secret@",
-        "--store=rediss://u:Secret@h",
-        "--store=redis+cluster://:Secret@h,i",
+        "--store=rediss://u:Secret@h:0",
+        "--store=rediss://u:Secret@h,i",
+        "--store=rediss+unix://u:Secret@/r",
+        "--store=redis+cluster://:Secret@h,i/0",
+        "--store=redis+cluster://h:1,u:Secret,i",
+        "--store=redis+cluster://u:Sec,Secret@h,",
+        "--store=redis+sentinel://u:Secret@h,i",
+        "--store=redis+sentinel://u:Sec@Secret,x@h,i/",
         "--store=http://u:Secret@h",
         "--store=u:Secret@h",
         "--store=redis://u:Secret%zz@h",

@@ -5,11 +5,15 @@
 #include "tests/unit/head_fixture.h"
 
 static struct gw_config config = {
-    .paths = {"/socket.io/", "/engine.io"},
-    .path_count = 2,
+    .pools = {{.name = "default",
+               .paths = {"/socket.io/", "/engine.io"},
+               .path_count = 2,
+               .prefix = "/"}},
+    .pool_count = 1,
 };
 
-static enum gw_route route(const char *line, struct eio_query *query)
+static enum gw_route route_to(const char *line, struct eio_query *query,
+                              uint8_t *pool)
 {
     char text[1024];
     int len =
@@ -17,8 +21,16 @@ static enum gw_route route(const char *line, struct eio_query *query)
     cr_assert_lt((size_t)len, sizeof(text));
     struct parsed *parsed = parse((struct eio_span){text, (size_t)len}, true);
     cr_assert_eq(parsed->status, 0, "%s", line);
-    enum gw_route result = gw_route_of(&config, &parsed->head, query);
+    enum gw_route result = gw_route_of(&config, &parsed->head, query, pool);
     parsed_free(parsed);
+    return result;
+}
+
+static enum gw_route route(const char *line, struct eio_query *query)
+{
+    uint8_t pool = 0xa5;
+    enum gw_route result = route_to(line, query, &pool);
+    cr_expect_eq(pool, 0, "%s: pool %u", line, pool);
     return result;
 }
 
@@ -133,4 +145,62 @@ Test(route, bounds_the_sid)
     line[len + EIO_SID_MAX] = 'a';
     cr_assert_eq(route(line, &query), GW_ROUTE_BAD_SID);
     cr_assert_eq(query.sid.len, 0);
+}
+
+Test(route, names_the_pool)
+{
+    static const struct {
+        const char *line;
+        enum gw_route route;
+        uint8_t pool;
+    } rows[] = {
+        {"GET /socket.io/?EIO=4", GW_ROUTE_HANDSHAKE, 0},
+        {"GET /v2/socket.io/?EIO=4", GW_ROUTE_HANDSHAKE, 1},
+        {"POST /v2/socket.io/?sid=ab", GW_ROUTE_SESSION, 1},
+        {"GET /v2/socket.io/?sid=%0a", GW_ROUTE_BAD_SID, 1},
+        {"GET /v2/socket.io/", GW_ROUTE_PLAIN, 1},
+        {"GET /v2/x?sid=ab", GW_ROUTE_PLAIN, 1},
+        {"GET /v2", GW_ROUTE_NOWHERE, 0},
+        {"GET /x", GW_ROUTE_NOWHERE, 0},
+        {"GET /x?EIO=4&sid=%0a", GW_ROUTE_NOWHERE, 0},
+        {"OPTIONS *", GW_ROUTE_LOCAL, 0},
+    };
+    struct eio_query query;
+
+    config.pools[0].prefix[0] = '\0';
+    config.pools[1] = (struct gw_pool_config){.name = "v2",
+                                              .paths = {"/v2/socket.io/"},
+                                              .path_count = 1,
+                                              .prefix = "/v2/"};
+    config.pool_count = 2;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t pool = 0xa5;
+        enum gw_route result = route_to(rows[i].line, &query, &pool);
+        cr_expect_eq(result, rows[i].route, "%s: %d", rows[i].line, result);
+        cr_expect_eq(pool, rows[i].pool, "%s: pool %u", rows[i].line, pool);
+    }
+}
+
+/* Wherever it is asked, and whoever's path that is. */
+Test(route, answers_health_only_where_it_is_wanted)
+{
+    static const struct {
+        const char *line;
+        enum gw_route route;
+    } rows[] = {
+        {"GET /healthz", GW_ROUTE_HEALTHZ},   {"GET /readyz", GW_ROUTE_READYZ},
+        {"HEAD /healthz", GW_ROUTE_HEALTHZ},  {"HEAD /readyz", GW_ROUTE_READYZ},
+        {"GET /healthz?x", GW_ROUTE_HEALTHZ}, {"POST /healthz", GW_ROUTE_PLAIN},
+        {"GET /healthz/", GW_ROUTE_PLAIN},    {"GET /readyzz", GW_ROUTE_PLAIN},
+    };
+    struct eio_query query;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        config.serve_health = false;
+        cr_expect_eq(route(rows[i].line, &query), GW_ROUTE_PLAIN, "%s",
+                     rows[i].line);
+        config.serve_health = true;
+        cr_expect_eq(route(rows[i].line, &query), rows[i].route, "%s",
+                     rows[i].line);
+    }
 }

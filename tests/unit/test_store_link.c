@@ -211,12 +211,13 @@ static const struct {
      "it is still loading its data"},
     {"MASTERDOWN Link with MASTER", "it is a replica that has lost its master"},
     {"NOAUTH Authentication required.", "a password is needed"},
-    {"MOVED 1 127.0.0.1:7000", "it is a node of a Redis Cluster, which this "
-                               "version does not speak to"},
-    {"ASK 1 127.0.0.1:7000", "it is a node of a Redis Cluster, which this "
-                             "version does not speak to"},
-    {"CLUSTERDOWN Hash slot", "it is a node of a Redis Cluster, which this "
-                              "version does not speak to"},
+    {"MOVED 1 127.0.0.1:7000",
+     "it is a node of a Redis Cluster: the URL of one "
+     "begins with redis+cluster://"},
+    {"ASK 1 127.0.0.1:7000", "it is a node of a Redis Cluster: the URL of one "
+                             "begins with redis+cluster://"},
+    {"CLUSTERDOWN Hash slot", "it is a node of a Redis Cluster: the URL of one "
+                              "begins with redis+cluster://"},
 };
 
 Test(store_link, errors_of_the_node_end_the_connection)
@@ -452,7 +453,7 @@ static const struct {
     {"*-2\r\n", "it sent what is not a reply of Redis"},
     {"*2147483648\r\n", "it sent what is not a reply of Redis"},
     {"*2147483647\r\n", "it sent a reply that is too large"},
-    {"*4097\r\n", "it sent a reply that is too large"},
+    {"*65537\r\n", "it sent a reply that is too large"},
     {"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
      "it sent a reply that is nested too deep"},
     {"$1\r\nabc\r\n", "it sent what is not a reply of Redis"},

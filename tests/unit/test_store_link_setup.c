@@ -3,7 +3,8 @@
 #include "tests/unit/link_fixture.h"
 
 #define CLUSTER                                                                \
-    "it is a node of a Redis Cluster, which this version does not speak to"
+    "it is a node of a Redis Cluster: the URL of one begins with "             \
+    "redis+cluster://"
 
 static struct store_link_options all_options(void)
 {
@@ -91,7 +92,7 @@ static const struct {
      "down(its answer to SCRIPT LOAD makes no sense); "},
     {"HTTP/1.1 400 Bad Request\r\n", "down(what answers there is not Redis); "},
     {"\x15\x03\x01", "down(what answers there is not Redis); "},
-    {"*5000\r\n", "down(it sent a reply that is too large); "},
+    {"*70000\r\n", "down(it sent a reply that is too large); "},
 };
 
 Test(store_link_setup, what_is_wrong_is_said_plainly)

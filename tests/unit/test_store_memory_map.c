@@ -87,15 +87,13 @@ Test(store_memory_map, put_counts_a_changed_gateway)
 
 static char told[256];
 
-static void tell_client(void *arg, const char *backend, const char *gateway,
-                        const char *client, int delta)
+static void tell_client(void *arg, const struct store_record *record, int delta)
 {
     size_t len = strlen(told);
 
     (void)arg;
-    (void)backend;
-    (void)gateway;
-    snprintf(told + len, sizeof(told) - len, "%+d [%s] ", delta, client);
+    snprintf(told + len, sizeof(told) - len, "%+d [%s] ", delta,
+             record->client);
 }
 
 #define LONGEST "2001:0db8:1111:2222:3333:4444:255.255.255.255+1"

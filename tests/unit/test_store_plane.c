@@ -6,8 +6,8 @@ TestSuite(store_plane, .init = open_planes, .fini = close_planes,
           .timeout = 30);
 
 static const struct store_plane_backend two[] = {
-    {"n1", "127.0.0.1:3001", 7},
-    {"pool/n2", "[::1]:3002", 0},
+    {.id = "n1", .address = "127.0.0.1:3001", .sessions = 7},
+    {.id = "pool/n2", .address = "[::1]:3002"},
 };
 
 Test(store_plane, a_heartbeat_is_readable_by_hand)
@@ -121,9 +121,9 @@ Test(store_plane, who_dies_is_forgotten)
 }
 
 static const struct store_plane_backend three[] = {
-    {"n1", "127.0.0.1:3001", 7},
-    {"n2", "127.0.0.1:3002", 0},
-    {"n3", "127.0.0.1:3003", 0},
+    {.id = "n1", .address = "127.0.0.1:3001", .sessions = 7},
+    {.id = "n2", .address = "127.0.0.1:3002"},
+    {.id = "n3", .address = "127.0.0.1:3003"},
 };
 
 Test(store_plane, the_operator_is_heard)
@@ -134,30 +134,164 @@ Test(store_plane, the_operator_is_heard)
     expect_words(0, true);
     cr_assert_eq(seen[0].word_count, 3);
     cr_expect_str_eq(seen[0].words[0], "n1");
-    cr_expect(saw_word(0, "n1", true));
-    cr_expect(saw_word(0, "n2", false));
-    cr_expect(saw_word(0, "n3", false));
+    expect_word(0, "n1", "drain");
+    expect_word(0, "n2", "");
+    expect_word(0, "n3", "");
     cr_expect_eq(redis_server_number(&server, "PTTL sidgate:admin"), -1);
     redis_server_do(&server, "HDEL sidgate:admin n1");
     turn(0, three, 3);
-    cr_expect(saw_word(0, "n1", false));
+    expect_word(0, "n1", "");
     turn(0, NULL, 0);
     expect_words(0, true);
     cr_expect_eq(seen[0].word_count, 0);
 }
 
-Test(store_plane, put_admin_does_not_overrule)
+Test(store_plane, how_to_drain_is_the_operators_text)
+{
+    redis_server_do(&server, "HSET sidgate:admin n1 %s n2 %s n3 %s",
+                    "drain rate=20 timeout=10m", "drain ", "drainrate=20");
+    turn(0, three, 3);
+    expect_word(0, "n1", "drain rate=20 timeout=10m");
+    expect_word(0, "n2", "drain ");
+    expect_word(0, "n3", "");
+}
+
+Test(store_plane, a_drain_that_cannot_be_read_is_a_plain_one)
+{
+    static const struct store_plane_backend list[] = {
+        {.id = "n0", .address = "h:1"},
+        {.id = "n1", .address = "h:1"},
+        {.id = "n2", .address = "h:1"},
+        {.id = "n3", .address = "h:1"},
+    };
+    char longest[STORE_PLANE_WORD_MAX + 1];
+
+    memset(longest, 'x', sizeof(longest));
+    memcpy(longest, "drain ", 6);
+    longest[STORE_PLANE_WORD_MAX] = '\0';
+    redis_server_do(&server, "HSET sidgate:admin n0 %s n1 %b n2 %s n3 %b",
+                    longest, "drain rate=1\0", (size_t)13, longest + 1,
+                    "drain\n", (size_t)6);
+    redis_server_do(&server, "HSET sidgate:admin n2 %b", longest,
+                    (size_t)(STORE_PLANE_WORD_MAX - 1));
+    turn(0, list, 4);
+    expect_words(0, true);
+    expect_word(0, "n0", "drain ?");
+    expect_word(0, "n1", "drain ?");
+    longest[STORE_PLANE_WORD_MAX - 1] = '\0';
+    expect_word(0, "n2", longest);
+    expect_word(0, "n3", "");
+}
+
+static bool has_put(void *arg)
+{
+    const struct seen *mine = arg;
+
+    return mine->puts > 0;
+}
+
+static void put(const char *backend, const char *word, uint32_t tag)
+{
+    seen[0].puts = 0;
+    cr_assert(store_plane_put_admin(planes[0], backend, word, tag));
+    cr_expect_eq(seen[0].puts, 0, "before the call returned");
+    cr_assert(poll_loop_until(loop, has_put, &seen[0], LIMIT_MS));
+    cr_expect_eq(seen[0].puts, 1);
+    cr_expect_eq(seen[0].last_put, tag);
+}
+
+Test(store_plane, what_is_put_is_told)
+{
+    turn(0, three, 3);
+    put("n1", "drain rate=5", 7);
+    cr_expect_eq(seen[0].puts_failed, 0);
+    put("n1", "drain rate=6", UINT32_MAX);
+    cr_expect_eq(seen[0].puts_failed, 0);
+    cr_expect_str_eq(redis_server_field(&server, "sidgate:admin", "n1"),
+                     "drain rate=6");
+    redis_server_do(&server, "SET sidgate:admin x");
+    put("n1", "ready", 9);
+    cr_expect_eq(seen[0].puts_failed, 1);
+}
+
+static bool has_put_all(void *arg)
+{
+    const struct seen *mine = arg;
+
+    return mine->puts == STORE_PLANE_PUTS_MAX;
+}
+
+Test(store_plane, only_so_many_may_be_put_at_a_time)
+{
+    turn(0, three, 3);
+    for (uint32_t i = 0; i < STORE_PLANE_PUTS_MAX; i++)
+        cr_assert(store_plane_put_admin(planes[0], "n1", "drain", i));
+    cr_expect_not(store_plane_put_admin(planes[0], "n1", "ready", 99));
+    cr_assert(poll_loop_until(loop, has_put_all, &seen[0], LIMIT_MS));
+    put("n2", "drain", 100);
+}
+
+Test(store_plane, a_plane_may_be_freed_while_words_are_put)
+{
+    turn(0, three, 3);
+    cr_assert(store_plane_put_admin(planes[0], "n1", "drain", 1));
+    store_plane_free(planes[0]);
+    planes[0] = NULL;
+    turn(1, three, 3);
+    cr_expect_eq(seen[0].puts, 0);
+}
+
+Test(store_plane, keep_admin_does_not_overrule)
 {
     redis_server_do(&server, "HSET sidgate:admin n1 ready");
-    store_plane_put_admin(planes[0], "n1", true, false);
-    store_plane_put_admin(planes[0], "n2", true, false);
-    store_plane_put_admin(planes[0], "n3", false, false);
+    store_plane_keep_admin(planes[0], "n1", "drain rate=20");
+    store_plane_keep_admin(planes[0], "n2", "drain rate=20");
+    store_plane_keep_admin(planes[0], "n3", "ready");
     turn(0, three, 3);
-    cr_expect(saw_word(0, "n1", false));
-    cr_expect(saw_word(0, "n2", true));
-    cr_expect(saw_word(0, "n3", false));
+    expect_word(0, "n1", "");
+    expect_word(0, "n2", "drain rate=20");
+    expect_word(0, "n3", "");
     cr_expect_str_eq(redis_server_field(&server, "sidgate:admin", "n3"),
                      "ready");
+}
+
+static const struct store_plane_backend stated[] = {
+    {"n1", "127.0.0.1:3001", 7, -1, 9, "up", ""},
+    {"n2", "127.0.0.1:3002", 3, 2, 40, "drained", "the operator's"},
+    {"n3", "127.0.0.1:3003", 0, 0, 0, "down", "status 503, \"odd\"\n\xc3"},
+};
+
+Test(store_plane, states_are_readable_by_hand)
+{
+    const char *key = "sidgate:gateway:gw-0";
+
+    turn(0, stated, 3);
+    cr_expect_str_eq(redis_server_field(&server, key, "backend:n1"),
+                     "127.0.0.1:3001 sessions=7 state=up");
+    cr_expect_str_eq(redis_server_field(&server, key, "backend:n2"),
+                     "127.0.0.1:3002 sessions=3 state=drained held=2 closed=40 "
+                     "why=the_operator's");
+    cr_expect_str_eq(redis_server_field(&server, key, "backend:n3"),
+                     "127.0.0.1:3003 sessions=0 state=down held=0 closed=0 "
+                     "why=status_503,_\"odd\"__");
+}
+
+Test(store_plane, states_are_seen_by_others)
+{
+    turn(0, stated, 3);
+    turn(1, two, 2);
+    cr_assert_eq(seen[1].backend_count, 3);
+    for (unsigned k = 0; k < 3; k++) {
+        if (strncmp(seen[1].backends[k], "n1 ", 3) == 0)
+            cr_expect_str_eq(seen[1].more[k], "-1 0 up ");
+        else if (strncmp(seen[1].backends[k], "n2 ", 3) == 0)
+            cr_expect_str_eq(seen[1].more[k], "2 40 drained the_operator's");
+        else
+            cr_expect_str_eq(seen[1].more[k], "0 0 down status_503,_\"odd\"__");
+    }
+    turn(0, two, 2);
+    cr_expect(saw_backend(1, "n2", "127.0.0.1:3002", 3));
+    cr_expect_str_eq(seen[0].more[0], "-1 0  ");
 }
 
 static void expect_turn_number(unsigned i, long long number)

@@ -6,7 +6,9 @@
 TestSuite(store_plane_faults, .init = open_planes, .fini = close_planes,
           .timeout = 30);
 
-static const struct store_plane_backend one[] = {{"n1", "127.0.0.1:3001", 7}};
+static const struct store_plane_backend one[] = {
+    {.id = "n1", .address = "127.0.0.1:3001", .sessions = 7},
+};
 
 static void add_replica(const char *id)
 {
@@ -38,7 +40,12 @@ Test(store_plane_faults, junk_backends_are_skipped)
         {"backend:b", "h:1 sessions=-1", false},
         {"backend:b", "h:1 sessions=1 ", false},
         {"backend:b", "h:1 sessions=1x", false},
-        {"backend:b", "h:1 sessions=1 sessions=2", false},
+        {"backend:b", "h:1 sessions=1  state=up", false},
+        {"backend:b", "h:1 sessions=1 sessions=2", true},
+        {"backend:b", "h:1 sessions=1 state=up why=x", true},
+        {"backend:b", "h:1 sessions=1 why=x state=removed held=3", true},
+        {"backend:b", "h:1 sessions=1 what=is this", true},
+        {"backend:b", "h:1 state=up sessions=1", false},
         {"backend:b", "h:1  sessions=1", false},
         {"backend:b", "h:1\tsessions=1", false},
         {"backend:b", " sessions=1", false},
@@ -127,8 +134,10 @@ Test(store_plane_faults, junk_members_are_thrown_out)
 Test(store_plane_faults, junk_words_are_none)
 {
     static const struct store_plane_backend list[] = {
-        {"n0", "h:1", 0}, {"n1", "h:1", 0}, {"n2", "h:1", 0}, {"n3", "h:1", 0},
-        {"n4", "h:1", 0}, {"n5", "h:1", 0}, {"n6", "h:1", 0},
+        {.id = "n0", .address = "h:1"}, {.id = "n1", .address = "h:1"},
+        {.id = "n2", .address = "h:1"}, {.id = "n3", .address = "h:1"},
+        {.id = "n4", .address = "h:1"}, {.id = "n5", .address = "h:1"},
+        {.id = "n6", .address = "h:1"},
     };
 
     redis_server_do(&server, "HSET sidgate:admin n0 drain");
@@ -142,7 +151,7 @@ Test(store_plane_faults, junk_words_are_none)
     expect_words(0, true);
     cr_expect_eq(seen[0].word_count, 7);
     for (unsigned i = 0; i < 7; i++)
-        cr_expect_eq(seen[0].is_drained[i], i == 0, "n%u", i);
+        cr_expect_str_eq(seen[0].said[i], i == 0 ? "drain" : "", "n%u", i);
 }
 
 Test(store_plane_faults, many_backends)
@@ -153,7 +162,8 @@ Test(store_plane_faults, many_backends)
 
     for (size_t i = 0; i < count; i++) {
         snprintf(ids[i], sizeof(ids[i]), "n%zu", i);
-        list[i] = (struct store_plane_backend){ids[i], "h:1", 1};
+        list[i] = (struct store_plane_backend){
+            .id = ids[i], .address = "h:1", .sessions = 1};
     }
     turn(1, list, count);
     cr_expect_eq(redis_server_number(&server, "HLEN sidgate:gateway:gw-1"),
@@ -181,7 +191,8 @@ Test(store_plane_faults, words_on_many_backends_among_junk)
                     "string.rep('x', 1000)) end");
     for (size_t i = 0; i < count; i++) {
         snprintf(ids[i], sizeof(ids[i]), "n%zu", i);
-        list[i] = (struct store_plane_backend){ids[i], "h:1", 1};
+        list[i] = (struct store_plane_backend){
+            .id = ids[i], .address = "h:1", .sessions = 1};
         redis_server_do(&server, "HSET sidgate:admin %s %s", ids[i],
                         i % 3 == 0 ? "drain" : "ready");
     }
@@ -192,7 +203,8 @@ Test(store_plane_faults, words_on_many_backends_among_junk)
         cr_assert_eq(seen[0].word_count, STORE_PLANE_BACKENDS_MAX);
         for (size_t i = 0; i < STORE_PLANE_BACKENDS_MAX; i++) {
             cr_expect_str_eq(seen[0].words[i], ids[i]);
-            cr_expect_eq(seen[0].is_drained[i], i % 3 == 0, "%zu", i);
+            cr_expect_str_eq(seen[0].said[i], i % 3 == 0 ? "drain" : "", "%zu",
+                             i);
         }
     }
     cr_expect_eq(up_count, PLANES, "a connection was lost");
@@ -204,9 +216,13 @@ Test(store_plane_faults, own_backends_that_none_could_read_are_left_out)
     memset(longest, 'n', sizeof(longest));
     longest[STORE_PLANE_FIELD_MAX] = '\0';
     const struct store_plane_backend list[] = {
-        {"a\nturn", "h:1", 1}, {"b", "h:1\n", 1}, {"c", "/run/sock", 1},
-        {longest, "h:1", 1},   {"d", longest, 1}, {"", "h:1", 1},
-        {"good", "h:1", -5},
+        {.id = "a\nturn", .address = "h:1", .sessions = 1},
+        {.id = "b", .address = "h:1\n", .sessions = 1},
+        {.id = "c", .address = "/run/sock", .sessions = 1},
+        {.id = longest, .address = "h:1", .sessions = 1},
+        {.id = "d", .address = longest, .sessions = 1},
+        {.id = "", .address = "h:1", .sessions = 1},
+        {.id = "good", .address = "h:1", .sessions = -5},
     };
 
     turn(0, list, sizeof(list) / sizeof(list[0]));
@@ -310,11 +326,11 @@ Test(store_plane_faults, a_limited_user_is_enough)
     redis_server_do(&server, "SADD sidgate:gateways gone");
     for (unsigned i = 0; i < PLANES; i++)
         turn(i, one, 1);
-    store_plane_put_admin(planes[0], "n1", true, false);
-    store_plane_put_admin(planes[0], "n2", true, true);
+    store_plane_keep_admin(planes[0], "n1", "drain");
+    cr_expect(store_plane_put_admin(planes[0], "n2", "drain", 1));
     turn(0, one, 1);
     expect_turn(0, true, false);
-    cr_expect(saw_word(0, "n1", true));
+    expect_word(0, "n1", "drain");
     cr_expect_eq(redis_server_number(&server, "HLEN sidgate:admin"), 2);
     cr_expect_eq(seen[0].replica_count, PLANES - 1);
     store_plane_leave(planes[1]);
@@ -352,12 +368,12 @@ static void free_plane(unsigned i)
     planes[i] = NULL;
 }
 
-static void free_on_admin(void *arg, const char *backend, bool is_drained)
+static void free_on_admin(void *arg, const char *backend, const char *word)
 {
     const struct seen *mine = arg;
 
     (void)backend;
-    (void)is_drained;
+    (void)word;
     free_plane(mine->index);
 }
 
@@ -390,9 +406,9 @@ static bool is_freed(void *arg)
 Test(store_plane_faults, freed_within_a_callback)
 {
     const struct store_plane_user users[] = {
-        {free_on_admin, on_replica, on_turn, NULL},
-        {on_admin, free_on_replica, on_turn, NULL},
-        {on_admin, on_replica, free_on_turn, NULL},
+        {free_on_admin, on_replica, on_turn, NULL, NULL},
+        {on_admin, free_on_replica, on_turn, NULL, NULL},
+        {on_admin, on_replica, free_on_turn, NULL, NULL},
     };
 
     redis_server_do(&server, "HSET sidgate:admin n1 drain n2 drain");
@@ -400,7 +416,7 @@ Test(store_plane_faults, freed_within_a_callback)
     add_replica("y");
     for (unsigned i = 0; i < PLANES; i++) {
         const struct store_plane_options options = {
-            .link = store_redis_link(clients[i]),
+            .client = store_redis_client(clients[i]),
             .prefix = "sidgate",
             .id = "me",
             .version = "1",
@@ -437,9 +453,9 @@ static bool has_turned_thrice(void *arg)
 Test(store_plane_faults, the_next_turn_may_begin_within_on_turn)
 {
     const struct store_plane_user user = {on_admin, on_replica, turn_again,
-                                          NULL};
+                                          NULL, NULL};
     const struct store_plane_options options = {
-        .link = store_redis_link(clients[0]),
+        .client = store_redis_client(clients[0]),
         .prefix = "sidgate",
         .id = "me",
         .version = "1",
@@ -459,7 +475,7 @@ Test(store_plane_faults, names_that_are_too_long_are_refused)
     memset(longest, 'x', sizeof(longest));
     longest[STORE_GATEWAY_MAX] = '\0';
     struct store_plane_options options = {
-        .link = store_redis_link(clients[0]),
+        .client = store_redis_client(clients[0]),
         .prefix = "sidgate",
         .id = longest,
         .version = "1",

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What shows replicas that Redis has lost what was written, and what does
  * not. */
+#include "store/plane_text.h"
 #include "tests/unit/plane_fixture.h"
 
 TestSuite(store_plane_loss, .init = open_planes, .fini = close_planes,
           .timeout = 30);
 
-static const struct store_plane_backend one[] = {{"n1", "127.0.0.1:3001", 7}};
+static const struct store_plane_backend one[] = {
+    {.id = "n1", .address = "127.0.0.1:3001", .sessions = 7},
+};
 
 /* A turn of the first replica, and what it says. A macro, so that a failure
  * names its line. */
@@ -46,7 +49,7 @@ Test(store_plane_loss, a_flush_is_a_loss)
     expect_words(0, false);
     next_turn(true, false);
     expect_words(0, true);
-    cr_expect(saw_word(0, "n1", true));
+    expect_word(0, "n1", "drain");
 }
 
 Test(store_plane_loss, each_of_two_flushes_is_a_loss)
@@ -100,7 +103,7 @@ Test(store_plane_loss, a_heartbeat_that_expired_is_no_loss)
         expire_heartbeat(0);
         next_turn(true, false);
         expect_words(0, true);
-        cr_expect(saw_word(0, "n1", true));
+        expect_word(0, "n1", "drain");
     }
 }
 
@@ -258,7 +261,7 @@ Test(store_plane_loss, a_long_outage_is_no_loss)
     expire_heartbeat(0);
     come_back(0);
     expect_turn(0, true, false);
-    cr_expect(saw_word(0, "n1", true));
+    expect_word(0, "n1", "drain");
 }
 
 /* It is told once the heartbeat is answered, and no word is believed before. */
@@ -315,7 +318,7 @@ Test(store_plane_loss, another_node_with_an_old_snapshot_is_a_loss)
     read_epoch(epoch);
     redis_server_start(&old);
     redis_server_do(&old, "SET sidgate:epoch %s", epoch);
-    cr_assert_eq(rename(old.url.address.host, server.url.address.host), 0);
+    cr_assert_eq(rename(old.url.hosts[0].host, server.url.hosts[0].host), 0);
     cut_off(0);
     come_back(0);
     expect_turn(0, true, true);
@@ -325,4 +328,69 @@ Test(store_plane_loss, another_node_with_an_old_snapshot_is_a_loss)
     next_turn(true, false);
     expect_words(0, true);
     redis_server_stop(&old);
+}
+
+/* ---- in a cluster a loss is one of some slots ---- */
+
+static uint16_t slot_of(const char *key)
+{
+    return store_slot_of(key, strlen(key));
+}
+
+Test(store_plane_loss, a_suspicion_of_the_slot_of_admin_is_a_loss)
+{
+    struct store_slots slots = {{0}};
+
+    redis_server_do(&server, "HSET sidgate:admin n1 drain");
+    turn(0, one, 1);
+    store_slots_add(&slots, slot_of("sidgate:admin"));
+    store_plane_suspect(planes[0], &slots);
+    next_turn(true, true);
+    cr_expect_eq(seen[0].lost_slots, 0, "it was only suspected");
+    expect_words(0, false);
+    next_turn(true, false);
+    expect_words(0, true);
+    expect_word(0, "n1", "drain");
+}
+
+Test(store_plane_loss, a_suspicion_of_other_slots_is_none)
+{
+    struct store_slots slots;
+
+    turn(0, one, 1);
+    store_slots_fill(&slots);
+    const uint16_t own = slot_of("sidgate:admin");
+    slots.bits[own / 64] &= ~(UINT64_C(1) << (own % 64));
+    cr_assert_eq(store_slots_count(&slots), STORE_SLOTS - 1);
+    store_plane_suspect(planes[0], &slots);
+    next_turn(true, false);
+    expect_words(0, true);
+}
+
+Test(store_plane_loss, a_loss_is_about_all_slots_without_a_cluster)
+{
+    turn(0, one, 1);
+    cr_expect_eq(seen[0].lost_slots, 0);
+    redis_server_do(&server, "FLUSHALL");
+    next_turn(true, true);
+    cr_expect_eq(seen[0].lost_slots, STORE_SLOTS);
+    next_turn(true, false);
+    cr_expect_eq(seen[0].lost_slots, 0);
+}
+
+Test(store_plane_loss, the_epoch_is_where_admin_is)
+{
+    struct store_plane_keys keys;
+    char longest[STORE_PREFIX_MAX];
+
+    store_plane_keys_write("sidgate", "gw", false, &keys);
+    cr_expect_str_eq(keys.epoch, "sidgate:epoch");
+    store_plane_keys_write("sidgate", "gw", true, &keys);
+    cr_expect_str_eq(keys.epoch, "sidgate:epoch:{sidgate:admin}");
+    cr_expect_str_eq(keys.own, "sidgate:gateway:gw");
+    cr_expect_eq(slot_of(keys.epoch), slot_of(keys.admin));
+    memset(longest, 'p', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    store_plane_keys_write(longest, "gw", true, &keys);
+    cr_expect_eq(slot_of(keys.epoch), slot_of(keys.admin));
 }

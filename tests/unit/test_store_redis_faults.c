@@ -309,7 +309,7 @@ Test(store_redis_faults, a_limited_user_is_enough)
     every_operation();
     redis_server_do(&server, "SCRIPT FLUSH");
     every_operation();
-    cr_expect_str_not_empty(store_link_run_id(store_redis_link(store)));
+    cr_expect_str_not_empty(store_client_run_id(store_redis_client(store)));
 }
 
 Test(store_redis_faults, no_permission_is_unavailable)

@@ -80,10 +80,10 @@ static const struct {
 } cases[] = {
     {"", "+OK\r\n", 3, STORE_REPLY_MORE, 3, NULL},
     {"", "*2\r\n:1\r\n$-1\r\n", 2, STORE_REPLY_MORE, 2, NULL},
-    {"*4096\r\n", ":1\r\n", 4096, STORE_REPLY_MORE, 1, NULL},
-    {"*4097\r\n", "", 0, STORE_REPLY_BAD, 0, too_large},
+    {"*65536\r\n", ":1\r\n", 65536, STORE_REPLY_MORE, 1, NULL},
+    {"*65537\r\n", "", 0, STORE_REPLY_BAD, 0, too_large},
     {"*2\r\n*2048\r\n", ":1\r\n", 2048, STORE_REPLY_MORE, 0, NULL},
-    {"*2\r\n*4095\r\n", ":1\r\n", 0, STORE_REPLY_BAD, 0, too_large},
+    {"*2\r\n*65535\r\n", ":1\r\n", 0, STORE_REPLY_BAD, 0, too_large},
     {"*2147483647\r\n", "", 0, STORE_REPLY_BAD, 0, too_large},
     {"*2147483648\r\n", "", 0, STORE_REPLY_BAD, 0, NULL},
     {"*9223372036854775808\r\n", "", 0, STORE_REPLY_BAD, 0, NULL},
@@ -156,7 +156,7 @@ Test(store_reply, bounds_are_of_one_reply)
 
     for (int i = 0; i < 10; i++) {
         size_t len;
-        char *text = repeated("*4096\r\n", ":1\r\n", 4096, &len);
+        char *text = repeated("*65536\r\n", ":1\r\n", 65536, &len);
         cr_expect_eq(feed(text, len, &count), STORE_REPLY_MORE);
         free(text);
         text = repeated("$1000000\r\n", "x", 1000000, &len);

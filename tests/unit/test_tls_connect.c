@@ -69,7 +69,8 @@ static void check_verified(size_t number, const struct verified *row,
 
     setup(row->ca_file, row->name, row->is_unverified);
     begin();
-    tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, 1));
+    tls_meet(&pair, server_of(ctx),
+             gw_tls_connect(tls, &config.backends[1], 1));
     cr_expect_eq(pair.is_done, !row->why, "row %zu: %s", number,
                  pair.client_why);
     cr_expect_str_eq(pair.client_why, row->why ? row->why : "", "row %zu: %s",
@@ -155,7 +156,8 @@ Test(tls_connect, versions)
         setup(one->file, "n1.example", false);
         config.tls_min_version = rows[i].least;
         begin();
-        tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, 0));
+        tls_meet(&pair, server_of(ctx),
+                 gw_tls_connect(tls, &config.backends[0], 0));
         cr_expect_eq(pair.is_done, rows[i].is_done, "row %zu: %s", i,
                      pair.client_why);
         tls_part(&pair);
@@ -202,7 +204,8 @@ Test(tls_connect, our_certificate_and_protocol)
                      ours->key_file);
         }
         begin();
-        tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, 0));
+        tls_meet(&pair, server_of(ctx),
+                 gw_tls_connect(tls, &config.backends[0], 0));
         cr_expect_eq(pair.is_done, i < 2, "%s", pair.server_why);
         cr_expect_eq(gw_tls_not_after(tls) > 0, i < 2);
         cr_expect_str_eq(offer, "\x08http/1.1");
@@ -216,7 +219,8 @@ static bool resumes(SSL_CTX *ctx, size_t index, bool is_abrupt)
 {
     struct tls_pair pair;
 
-    tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, index));
+    tls_meet(&pair, server_of(ctx),
+             gw_tls_connect(tls, &config.backends[index], index));
     cr_assert(pair.is_done, "%s", pair.client_why);
     bool is_resumed = SSL_session_reused(pair.client) == 1;
     if (!is_abrupt)
@@ -247,18 +251,19 @@ Test(tls_connect, sessions_are_resumed_with_the_backend_that_gave_them)
         cr_expect(resumes(ctx, 0, false));
         cr_expect_not(resumes(ctx, 1, false), "another backend");
         cr_expect(resumes(ctx, 1, false));
-        cr_assert(gw_tls_reload(tls, error), "%s", error);
+        cr_assert(gw_tls_reload(tls, &config, error), "%s", error);
         cr_expect_not(resumes(ctx, 0, false));
         cr_expect(resumes(ctx, 0, false));
 
         /* A ticket of before the reload must not come into use after it. */
-        SSL *before = gw_tls_connect(tls, 0);
+        SSL *before = gw_tls_connect(tls, &config.backends[0], 0);
         tls_replace(ca, next);
-        cr_assert(gw_tls_reload(tls, error), "%s", error);
+        cr_assert(gw_tls_reload(tls, &config, error), "%s", error);
         tls_meet(&pair, server_of(ctx), before);
         cr_expect(pair.is_done);
         tls_part(&pair);
-        tls_meet(&pair, server_of(ctx), gw_tls_connect(tls, 0));
+        tls_meet(&pair, server_of(ctx),
+                 gw_tls_connect(tls, &config.backends[0], 0));
         cr_expect_not(pair.is_done);
         tls_part(&pair);
         gw_tls_free(tls);

@@ -234,17 +234,22 @@ Test(tls_files, ciphers_and_no_certificate)
 
 Test(tls_files, nothing_is_read_where_nobody_speaks_tls)
 {
-    struct gw_tls *tls = (struct gw_tls *)&config;
+    struct gw_tls *tls;
 
     tls_config_setup(&config);
     config.listen[0].is_tls = false;
     config.backend_count = 1;
     config.certificate_count = 1;
     snprintf(config.certificates[0].file, GW_FILE_MAX, "/nonexistent");
-    cr_expect(gw_tls_new(&config, &tls, error));
-    cr_expect_null(tls);
-    cr_expect(gw_tls_reload(NULL, error));
-    cr_expect_eq(gw_tls_not_after(NULL), 0);
+    cr_assert(gw_tls_new(&config, &tls, error), "%s", error);
+    cr_assert_not_null(tls);
+    cr_expect_null(gw_tls_accept(tls));
+    cr_expect_null(gw_tls_connect(tls, &config.backends[0], 0));
+    cr_expect_not(gw_tls_can_connect(tls, &config.backends[0]));
+    cr_expect_eq(gw_tls_not_after(tls), 0);
+    cr_expect(gw_tls_reload(tls, &config, error));
+    cr_expect_null(gw_tls_accept(tls));
+    gw_tls_free(tls);
     gw_tls_free(NULL);
 }
 

@@ -79,7 +79,7 @@ static void forget(void)
 
 static void reload(void)
 {
-    cr_assert(gw_tls_reload(tls, error), "%s", error);
+    cr_assert(gw_tls_reload(tls, &config, error), "%s", error);
 }
 
 static int64_t clock_s(void)
@@ -221,7 +221,7 @@ Test(tls_reload, a_new_certificate_is_used_and_a_broken_one_is_not)
     forget();
     cr_expect_not(resumes(ctx, "b"));
     tls_write("a.pem", "broken", 6);
-    cr_expect_not(gw_tls_reload(tls, error));
+    cr_expect_not(gw_tls_reload(tls, &config, error));
     cr_expect(strstr(error, "/a.pem: holds no certificate in PEM"), "%s",
               error);
     cr_expect(resumes(ctx, "b"));
@@ -282,7 +282,8 @@ static void *guest(void *arg)
         tls_meet(&pair, gw_tls_accept(tls), client);
         cr_expect(pair.is_done, "%s", pair.server_why);
         tls_part(&pair);
-        tls_meet(&pair, gw_tls_accept(tls), gw_tls_connect(tls, 0));
+        tls_meet(&pair, gw_tls_accept(tls),
+                 gw_tls_connect(tls, &config.backends[0], 0));
         cr_expect(pair.is_done, "%s", pair.client_why);
         tls_part(&pair);
         met++;

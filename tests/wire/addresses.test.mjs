@@ -12,7 +12,7 @@ import { handshakeRequest } from '../support/engine.mjs';
 import { fixture, withCluster } from '../support/fixture.mjs';
 import { ask, cluster, sidOf } from '../support/replicas.mjs';
 import { keyOf } from '../support/shared.mjs';
-import { connect } from '../support/wire.mjs';
+import { connect, eventually } from '../support/wire.mjs';
 
 const OWN = '127.0.0.1';
 const TRUSTED = ['--trusted-proxy', OWN, '--trusted-proxy', '10.0.0.0/8',
@@ -194,6 +194,13 @@ describe('with --real-address x-real-ip, the proxy says', () => {
 });
 
 describe('the record of a session', () => {
+    async function isOf(redis, sid, client)
+    {
+        const record = () => redis.hash(keyOf(sid));
+        await eventually(async () => (await record()).client, 'a record');
+        assert.equal((await record()).client, client);
+    }
+
     test('holds the true address of its client', async (t) => {
         const { redis, gateways: [gateway] } =
             await cluster(t, { args: ['--trusted-proxy', OWN] });
@@ -202,7 +209,7 @@ describe('the record of a session', () => {
         for (const [from, expected] of [[OWN, '2001:db8::7'],
                                         ['127.0.0.7', '127.0.0.7']]) {
             const sid = sidOf(await ask(gateway.port, bytes, { from }));
-            assert.equal((await redis.hash(keyOf(sid))).client, expected);
+            await isOf(redis, sid, expected);
         }
     });
 
@@ -212,7 +219,7 @@ describe('the record of a session', () => {
         const bytes = 'PROXY TCP4 1.2.3.4 5.6.7.8 1000 80\r\n' +
             handshakeRequest();
         const sid = sidOf(await ask(gateway.ports[1], bytes));
-        assert.equal((await redis.hash(keyOf(sid))).client, '1.2.3.4');
+        await isOf(redis, sid, '1.2.3.4');
     });
 });
 

@@ -44,7 +44,7 @@ describe('the client leaves while its handshake waits', () => {
     for (const [policy, args] of [['open', []],
                                   ['closed', ['--store-outage', 'closed']]])
         describe(`with --store-outage ${policy}`, () => {
-            const world = shared({ args: [...args, '--store-timeout', '2s'] });
+            const world = shared({ args: [...args, '--store-timeout', '8s'] });
 
             test('no key is left, the store answers later', async () => {
                 const { redis, gateways: [gateway] } = world;
@@ -128,7 +128,7 @@ test('closed: a backend is not even asked while Redis is away', async (t) => {
         }
         const websocket = await ask(gateway.port, upgradeRequest());
         assert.equal(websocket.status, 503);
-        assert.ok(Date.now() - began < 2000, `${Date.now() - began} ms`);
+        assert.ok(Date.now() - began < 6000, `${Date.now() - began} ms`);
         assert.equal(node.requests.length, 1);
     } finally {
         redis.resume();
@@ -190,7 +190,7 @@ function isDenied({ port }, sid)
     return eventually(async () => {
         const { status, text } = await ask(port, sidRequest(sid));
         return status === 400 && text.includes('"code":1');
-    }, 'code 1', 3000);
+    }, 'code 1');
 }
 
 describe('kick by the hash that Redis shows', () => {
@@ -281,7 +281,7 @@ describe('kicks', () => {
             return wire.send(sidRequest(sids[i]));
         });
         /* FLOOD + 1 handshakes, and as many polls as there are others. */
-        await node.request(2 * FLOOD, 10_000);
+        await node.request(2 * FLOOD, 30_000);
         const began = Date.now();
         const client = await redis.connect();
         await Promise.all(sids.map((sid) =>
@@ -302,7 +302,7 @@ describe('kicks', () => {
         await eventually(async () => {
             await kick(redis, mine);
             return await redis.command('EXISTS', keyOf(mine)) === 0;
-        }, 'a kick in the next second', 3000);
+        }, 'a kick in the next second');
         for (const wire of held)
             wire.destroy();
         for (const gateway of gateways) {

@@ -51,6 +51,19 @@ const DENIALS = {
     'of 512 bytes': whole(answer(400, DENIAL.padEnd(512))),
 };
 
+/* Of upgrades at one backend: [tried, ended]. */
+async function upgradesAt(gateway, { id })
+{
+    const name = /^sidgate_upgrade_(attempts|successes|failures)_total/;
+    const sums = [0, 0];
+    for (const [key, value] of await gateway.metrics()) {
+        const [, what] = name.exec(key) ?? [];
+        if (what && key.includes(`backend="${id}"`))
+            sums[what === 'attempts' ? 0 : 1] += value;
+    }
+    return sums;
+}
+
 /* Each of these is sent through the replica whose cache is wrong. */
 const REQUESTS = {
     'a poll': { method: 'GET' },
@@ -193,6 +206,32 @@ describe('the cache is wrong, and the old owner denies', () => {
             assert.equal(requestsOf(owner, sid).length, 1);
             assert.equal(requestsOf(other, sid).length, 1);
             upstream.finish();
+        });
+
+    /* Also where the session turns out to be on websocket already, so that the
+     * second one is no upgrade. */
+    for (const [transport, tried] of [['polling', 1], ['websocket', 0]])
+        test(`the upgrade of one on ${transport} is counted where it was tried`,
+             async () => {
+            const { redis, gateways: [gateway] } = world;
+            const { sid, owner, other } = await world.moved();
+            await redis.command('HSET', keyOf(sid), 'transport', transport);
+            const [[was], [wasOther]] = [await upgradesAt(gateway, owner),
+                                         await upgradesAt(gateway, other)];
+            deniesBy(owner, whole(UNKNOWN_SID));
+            other.handler = (request, wire) => wire.finish(switching(request));
+            const wire = await world.open(gateway);
+            wire.send(upgradeOf(sid));
+            assert.equal((await wire.head()).status, 101);
+            await wire.ended();
+            wire.destroy();
+            await eventually(async () => {
+                const [at, atOther] = [await upgradesAt(gateway, owner),
+                                       await upgradesAt(gateway, other)];
+                return at[0] === was + 1 && at[1] === at[0] &&
+                    atOther[0] === wasOther + tried &&
+                    atOther[1] === atOther[0];
+            }, 'each has its end');
         });
 
     test('a new owner that denies as well: the client sees that', async () => {

@@ -28,9 +28,10 @@ afterEach(async () => {
         await close();
 });
 
+/* Whole ones only. */
 function linesOf(gateway, event)
 {
-    return gateway.stderr().split('\n').filter(
+    return gateway.stderr().split('\n').slice(0, -1).filter(
         (line) => line.includes(` ${event} `));
 }
 
@@ -203,7 +204,9 @@ describe('whom sidgate believes', () => {
         it(`${name}: no`, async () => {
             const c = await start(options);
             assert.match(String(await status(c)), /^50[23]$/);
-            const lines = linesOf(c.gateway, 'backend_tls_failed');
+            const told = () => linesOf(c.gateway, 'backend_tls_failed');
+            await eventually(() => told().length > 0, 'a line');
+            const lines = told();
             assert.equal(lines.length, 1, lines.join('\n'));
             assert.match(lines[0],
                          /warning backend_tls_failed backend=n1 why=/);
@@ -238,7 +241,8 @@ describe('whom sidgate believes', () => {
             minVersion: 'TLSv1', maxVersion: 'TLSv1.1',
             ciphers: 'ALL:@SECLEVEL=0' } });
         assert.match(String(await status(old)), /^50[23]$/);
-        assert.equal(linesOf(old.gateway, 'backend_tls_failed').length, 1);
+        await eventually(() =>
+            linesOf(old.gateway, 'backend_tls_failed').length > 0, 'a line');
     });
 
     it('one that speaks no TLS', async () => {
@@ -252,6 +256,8 @@ describe('whom sidgate believes', () => {
         closing.push(() => gateway.stop());
         const answer = await exchange(gateway.port, GET);
         assert.match(String(answer.status), /^50[23]$/);
+        await eventually(() =>
+            linesOf(gateway, 'backend_tls_failed').length > 0, 'a line');
         assert.match(linesOf(gateway, 'backend_tls_failed')[0],
                      /why="?wrong version number/);
     });
@@ -266,7 +272,7 @@ describe('whom sidgate believes', () => {
         const start = Date.now();
         const answer = await exchange(gateway.port, GET);
         assert.match(String(answer.status), /^50[234]$/);
-        assert.ok(Date.now() - start < 4000);
+        assert.ok(Date.now() - start < 10_000);
         mute.errors.length = 0;
     });
 
@@ -286,20 +292,20 @@ describe('whom sidgate believes', () => {
         await once(kernel, 'listening');
         closing.push(() => kernel.close());
         const run = () => startGateway({
-            args: [...CA, '--connect-timeout', '300ms'],
+            args: [...CA, '--connect-timeout', '1s'],
             backends: [{ id: 'n1', port: `${kernel.address().port},tls` }] });
         const first = await run();
         const second = await run();
         closing.push(() => first.stop(), () => second.stop());
         const { text } = await exchange(first.port, handshakeRequest());
         const { sid } = JSON.parse(text.slice(1));
-        busyMs = 1200;
+        busyMs = 2500;
         for (const gateway of [first, second]) {
             const before = front.accepted;
             const start = Date.now();
             const request = sidRequest(sid, { method: 'POST', body: '2' });
             assert.equal((await exchange(gateway.port, request)).status, 200);
-            assert.ok(Date.now() - start > 1000, 'it was busy');
+            assert.ok(Date.now() - start > 2000, 'it was busy');
             /* A question and the request, no more. */
             assert.ok(front.accepted - before <= 2);
         }
@@ -325,7 +331,8 @@ describe('whom sidgate believes', () => {
             assert.equal(poll.text, '4good');
         }
         assert.equal(bad.requests.length, 0);
-        assert.ok(linesOf(gateway, 'backend_tls_failed').length >= 1);
+        await eventually(() =>
+            linesOf(gateway, 'backend_tls_failed').length >= 1, 'a line');
     });
 });
 

@@ -115,7 +115,7 @@ describe('a binding ends with', () => {
             const poll = await exchange(gateway.port, sidRequest(sid));
             assert.equal(poll.text, '4found');
             return owner.probes.length > 0;
-        }, 'the question whose it is', 1000);
+        }, 'the question whose it is', 4000);
     }
 
     for (const [name, framed, posted, polled] of CLOSES) {

@@ -12,9 +12,12 @@ import { IS_TLS } from '../support/wire.mjs';
 
 const SHARE = 0.15; /* of the full size */
 const CONNECTS = 4000;
+const TRIES = 3;
 const LEAK_MAX = 2 * 1024 * 1024;
-const ARGS = ['--head-timeout', '1500ms', '--body-timeout', '1500ms',
-              '--write-timeout', '1500ms', '--keepalive-timeout', '2500ms'];
+/* Long enough for all to be there at once, and for a healthy client that a busy
+ * machine holds up. */
+const ARGS = ['--head-timeout', '6s', '--body-timeout', '6s',
+              '--write-timeout', '6s', '--keepalive-timeout', '8s'];
 
 for (const isTls of IS_TLS ? [true] : [false, true]) {
     describe(`hostile load over ${isTls ? 'TLS' : 'TCP'}`, () => {
@@ -35,10 +38,17 @@ for (const isTls of IS_TLS ? [true] : [false, true]) {
         it('slow heads, bodies and readers: each is closed by its limit',
             async (t) => {
                 const kinds = floodKinds(SHARE, isTls);
-                const result = await flood(cluster,
-                    { kinds, isTls, quietRounds: 60, ms: 60_000 });
-                t.diagnostic(JSON.stringify(result));
-                const faults = judgeFlood(result, { kinds, isTls, isExact });
+                let faults = [''];
+                /* How fast it goes a busy machine may spoil once; nothing else
+                 * is ever let pass. */
+                for (let i = 0; i < TRIES && faults.length > 0; i++) {
+                    const result = await flood(cluster,
+                        { kinds, isTls, quietRounds: 60, ms: 60_000 });
+                    t.diagnostic(JSON.stringify(result));
+                    faults = judgeFlood(result, { kinds, isTls, isExact });
+                    assert.deepEqual(faults.filter((text) =>
+                        !/^(only \d+ were there|p99) /.test(text)), []);
+                }
                 assert.deepEqual(faults, []);
             });
 

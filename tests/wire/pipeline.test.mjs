@@ -40,7 +40,7 @@ describe('a FIN behind requests that sidgate answers itself', () => {
             if (request.startsWith('GET') && request !== DOUBLED)
                 assert.equal(response.text, request.split(' ')[1]);
         }
-        assert.equal(await wire.ended(1000), 'fin');
+        assert.equal(await wire.ended(4000), 'fin');
         assert.equal(wire.buffer.length, 0);
     }
 
@@ -241,10 +241,10 @@ describe('what comes before its turn', () => {
 });
 
 describe('a slow upload', () => {
-    const PIECES = 24;
+    const PIECES = 40;
     const PIECE_MS = 50;
     const gateway = fixture({ args: [...ONE_WORKER, '--response-timeout',
-                                     '600ms'] });
+                                     '1500ms'] });
 
     it('that takes longer than --response-timeout is answered', async () => {
         const start = 'x'.repeat(100000);
@@ -365,7 +365,7 @@ describe("a session's POST", () => {
             await exchange(gateway.port, sidRequest(sid));
             used.add(backend.requests.at(-1).wire);
             const count = backend.connections.length;
-            assert.ok(await idle() > 0, 'there is none to reuse');
+            await eventually(async () => await idle() > 0, 'one to reuse');
             assert.equal((await post(sid)).text, 'ok');
             const { method, wire } = backend.requests.at(-1);
             assert.equal(method, 'POST');

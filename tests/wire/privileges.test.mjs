@@ -149,7 +149,7 @@ describe('--user', () => {
         const { status, stderr } = isRoot ?
             asNobody(t, [...ANY, '--user', '4000000:1']) :
             spawnSync(gatewayBinary(), [...ANY, '--user', '4000000:1'],
-                      { encoding: 'utf8', timeout: 10_000 });
+                      { encoding: 'utf8', timeout: 60_000 });
         assert.equal(status, 1, stderr);
         assert.equal(stderr, 'sidgate: user 4000000:1: ' +
                              'only root can become another\n');
@@ -163,13 +163,16 @@ function asNobody(t, args)
     execFileSync('cp', [gatewayBinary(), copy]);
     chmodSync(copy, 0o755);
     return spawnSync(copy, args, { uid: NOBODY, gid: ITS_GROUP,
-                                   encoding: 'utf8', timeout: 10_000,
+                                   encoding: 'utf8', timeout: 60_000,
                                    env: { ...process.env, ...env } });
 }
 
 async function lowPort(other)
 {
-    for (let port = 1023; port > 600; port--) {
+    /* Not all who look at the same time at the same one. */
+    const first = 600 + Math.floor(Math.random() * 400);
+    for (let i = 0; i < 400; i++) {
+        const port = 600 + (first + i) % 400;
         const isFree = port !== other && await new Promise((resolve) => {
             const server = net.createServer();
             server.once('error', () => resolve(false));
@@ -263,7 +266,7 @@ describe('--seccomp', () => {
             ...ADMIN, '--seccomp', '--store',
             `redis://localhost:${store.address().port}/0`], { env });
         const first = callers;
-        await eventually(() => callers > first, 'a connection');
+        await eventually(() => callers > first, 'a connection', 20_000);
         await serves(gateway);
     });
 

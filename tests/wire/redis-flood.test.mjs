@@ -12,8 +12,10 @@ import { ask, reach, startReplica, storeIs } from '../support/replicas.mjs';
 const FLOODERS = 6;
 const WAVES = 20;
 const WIDTH = 200; /* together more than all searches that can wait */
+/* So slow that most of the flood has to wait, however long it takes. */
+const RATE = '10';
 const VICTIMS = 30;
-const VICTIM_MS = 2000;
+const VICTIM_MS = 5000;
 
 async function wave(port, from, width, seen)
 {
@@ -30,7 +32,8 @@ describe('a flood of unknown ids from clients that leave', () => {
         const backend = await startEngine({ id: 'n1' });
         t.after(() => backend.stop());
         const gateway = await startReplica({ name: 'gw1', url: redis.url,
-                                             backends: [backend] });
+            backends: [backend],
+            args: ['--recovery-rate', RATE, '--store-timeout', '5s'] });
         t.after(() => gateway.stop('SIGKILL'));
         await storeIs(gateway, true);
         /* Every request was read before its client leaves. */

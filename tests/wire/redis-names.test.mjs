@@ -71,9 +71,11 @@ describe('the name of a Redis', { skip: !existsSync(RESOLVER) }, () => {
     {
         await eventually(async () =>
             (await gateway.metrics()).get('sidgate_store_up') === WORKERS,
-            `the store is up:\n${gateway.stderr()}`, 20_000);
+            `the store is up:\n${gateway.stderr()}`, 60_000);
         await openSession(gateway);
-        assert.equal((await redis.keys('sidgate:session:*')).length, 1);
+        /* At once; or again, where a busy machine held up the first time. */
+        await eventually(async () =>
+            (await redis.keys('sidgate:session:*')).length === 1, 'its key');
     }
 
     test('with a first address that keeps silent', async (t) => {
@@ -90,13 +92,14 @@ describe('the name of a Redis', { skip: !existsSync(RESOLVER) }, () => {
     test('that does not resolve takes one thread for each worker', async (t) => {
         const { start } = await begin(t, 'hang.test');
         const gateway = await start();
-        const before = threads(gateway);
+        /* Main, and for each worker one that resolves. */
+        const most = 1 + 2 * WORKERS;
         await eventually(() => /control_down/.test(gateway.stderr()),
                          'it has given up once');
+        await eventually(() => threads(gateway) === most, 'all resolve');
         /* Some attempts later. */
         await new Promise((resolve) => setTimeout(resolve, 4000));
-        assert.ok(threads(gateway) <= before, `${threads(gateway)} threads`);
-        assert.ok(before <= 1 + 2 * WORKERS, `${before} threads`);
+        assert.ok(threads(gateway) <= most, `${threads(gateway)} threads`);
         assert.equal((await gateway.stop()).code, 0);
     });
 });

@@ -5,22 +5,24 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import {
-    cluster, goesOn, openSession, startReplica, storeIs, times,
+    cluster as begin, goesOn, openSession, startReplica, storeIs, times,
 } from '../support/replicas.mjs';
 import { eventually } from '../support/wire.mjs';
 
 /* docs/redis.md has the same ones. */
 const COMMANDS = {
-    count: "redis-cli --scan --pattern 'sidgate:session:*' | wc -l",
+    count: "redis-cli --scan --pattern 'sidgate:session:*' | sort -u | wc -l",
     perBackend: `
-redis-cli --scan --pattern 'sidgate:session:*' |
+redis-cli --scan --pattern 'sidgate:session:*' | sort -u |
     sed 's/.*/HGET "&" backend/' | redis-cli | sort | uniq -c`,
     onBackend: `
-redis-cli --scan --pattern 'sidgate:session:*' | while read -r key; do
+redis-cli --scan --pattern 'sidgate:session:*' | sort -u |
+while read -r key; do
     if [ "$(redis-cli HGET "$key" backend)" = n1 ]; then echo "$key"; fi
 done`,
     byAddress: `
-redis-cli --scan --pattern 'sidgate:session:*' | while read -r key; do
+redis-cli --scan --pattern 'sidgate:session:*' | sort -u |
+while read -r key; do
     if [ "$(redis-cli HGET "$key" client)" = 127.0.0.42 ]; then
         echo "$key $(redis-cli HMGET "$key" backend transport gateway |
             paste -sd' ' -)"
@@ -34,13 +36,29 @@ for id in $(redis-cli SMEMBERS sidgate:gateways); do
     echo "$id: $(redis-cli HGET "sidgate:gateway:$id" backend:n1)"
 done`,
     drain: 'redis-cli HSET sidgate:admin n1 drain',
+    drainPaced:
+        "redis-cli HSET sidgate:admin n1 'drain rate=20 timeout=10m'",
     ready: 'redis-cli HSET sidgate:admin n1 ready',
     forget: 'redis-cli HDEL sidgate:admin n1',
     state: 'redis-cli HGETALL sidgate:admin',
     publishDrain: "redis-cli PUBLISH sidgate:control 'drain n1'",
+    publishPaced: "redis-cli PUBLISH sidgate:control " +
+        "'drain n1 rate=20 timeout=10m'",
     publishUndrain: "redis-cli PUBLISH sidgate:control 'undrain n1'",
 };
-const SOON_MS = 1500; /* one beat, and what a busy machine adds */
+const SOON_MS = 20_000; /* one beat, and what a busy machine adds */
+
+const CALM = ['--store-timeout', '8s']; /* which none here waits for */
+
+/* All hear what is published from now on. */
+async function cluster(t, options)
+{
+    const world = await begin(t, { ...options, args: CALM });
+    await eventually(async () => (await world.redis.command(
+        'PUBSUB', 'NUMSUB', 'sidgate:control'))[1] === world.gateways.length,
+        'replicas that listen', SOON_MS);
+    return world;
+}
 
 /* `isDrained` holds for handshakes through each replica, soon. */
 async function settles(gateways, backend, isDrained)
@@ -52,6 +70,16 @@ async function settles(gateways, backend, isDrained)
             return (backend.sids.size === before) === isDrained;
         }, `${gateway.name}: ${backend.id} ${isDrained ? 'drained' : 'ready'}`,
         SOON_MS);
+}
+
+/* The log has it within a moment, and no second time. */
+async function toldOnce(gateways, event)
+{
+    for (const gateway of gateways) {
+        await eventually(() => gateway.events(event).length > 0,
+                         `${gateway.name}: ${event}`, SOON_MS);
+        assert.equal(gateway.events(event).length, 1, gateway.stderr());
+    }
 }
 
 /* No handshake goes there now. */
@@ -98,8 +126,8 @@ describe('questions', () => {
         await eventually(async () => {
             const lines = (await redis.shell(COMMANDS.replica)).split('\n');
             return lines.every((line) => line.endsWith(
-                `: 127.0.0.1:${n1.port} sessions=3`));
-        }, 'each tells of its three');
+                `: 127.0.0.1:${n1.port} sessions=3 state=up`));
+        }, 'each tells of its three', SOON_MS);
         const beat = await redis.hash(`sidgate:gateway:${ids[0]}`);
         assert.match(beat.version, /^\d+\.\d+\.\d+/);
         assert.match(beat.started, /^\d{4}-\d\d-\d\dT/);
@@ -113,7 +141,7 @@ describe('questions', () => {
         assert.match(await redis.shell(COMMANDS.replicas), /^gw1\.\S+$/);
         assert.equal((await redis.keys('sidgate:gateway:*')).length, 1);
         await eventually(() => gateways[0].events('replica_left').length > 0,
-                         'replica_left');
+                         'replica_left', SOON_MS);
     });
 });
 
@@ -121,7 +149,9 @@ describe('drain', () => {
     for (const [how, on, off] of [
         ['HSET and ready', 'drain', 'ready'],
         ['HSET and HDEL', 'drain', 'forget'],
+        ['HSET with a rate', 'drainPaced', 'ready'],
         ['PUBLISH', 'publishDrain', 'publishUndrain'],
+        ['PUBLISH with a rate', 'publishPaced', 'publishUndrain'],
     ])
         test(`by ${how} holds for every replica`, async (t) => {
             const { redis, backends, gateways } =
@@ -134,12 +164,10 @@ describe('drain', () => {
             await getsNone(gateways, n1);
             /* Sessions that are there stay there. */
             await times(20, 5, (i) => goesOn(gateways[i % 2], sids[i]));
-            for (const gateway of gateways)
-                assert.equal(gateway.events('backend_drained').length, 1);
+            await toldOnce(gateways, 'backend_drained');
             await redis.shell(COMMANDS[off]);
             await settles(gateways, n1, false);
-            for (const gateway of gateways)
-                assert.equal(gateway.events('backend_undrained').length, 1);
+            await toldOnce(gateways, 'backend_undrained');
         });
 
     test('is known to a replica that starts later', async (t) => {
@@ -169,7 +197,10 @@ describe('drain', () => {
             const end = Date.now() + 2500;
             while (Date.now() < end)
                 await getsNone(gateways, backends[0]);
-            assert.match(await redis.shell(COMMANDS.state), /^n1\ndrain$/);
+            await eventually(async () =>
+                await redis.shell(COMMANDS.state) === 'n1\ndrain',
+                'the drain is in Redis again', SOON_MS);
+            await getsNone(gateways, backends[0]);
         });
 
     test('outlives a Redis that starts anew, empty', async (t) => {
@@ -183,8 +214,33 @@ describe('drain', () => {
         await Promise.all(gateways.map((gateway) => storeIs(gateway, true)));
         await eventually(async () =>
             await redis.shell(COMMANDS.state) === 'n1\ndrain',
-            'the drain is in Redis again', 8000);
+            'the drain is in Redis again', SOON_MS);
         await getsNone(gateways, backends[0]);
+    });
+
+    /* As a replica of Redis that lagged, and is the master now, has it. */
+    test('is not back when its end was lost', async (t) => {
+        const { redis, backends, gateways } =
+            await cluster(t, { nodes: 2, count: 2 });
+        for (const [command, state] of [['publishDrain', 'drain'],
+                                        ['publishUndrain', 'ready']]) {
+            await redis.shell(COMMANDS[command]);
+            await eventually(async () =>
+                await redis.shell(COMMANDS.state) === `n1\n${state}`,
+                `${state} is in Redis`, SOON_MS);
+        }
+        await settles(gateways, backends[0], false);
+        await redis.command('EVAL', `
+            redis.call('HSET', 'sidgate:admin', 'n1', 'drain')
+            redis.call('SET', 'sidgate:epoch', 'another')`, 0);
+        await eventually(async () =>
+            await redis.shell(COMMANDS.state) === 'n1\nready',
+            'the end is in Redis again', SOON_MS);
+        await new Promise((resolve) => setTimeout(resolve, 2200));
+        await settles(gateways, backends[0], false);
+        for (const gateway of gateways)
+            assert.ok(gateway.events('backend_drained').length <= 1,
+                      gateway.stderr());
     });
 
     test('of the only node is not obeyed to the last', async (t) => {
@@ -207,7 +263,9 @@ describe('drain', () => {
         for (const said of ['drain', 'drain ', 'drain n9', ' drain n1', 'kick',
                             'kick ', 'KICK x', 'x'.repeat(100_000), '\0', '',
                             'undrain', `kick ${'s'.repeat(300)}`,
-                            'kick a b', 'drain n1 n2'])
+                            'kick a b', 'drain n1 n2', 'drain n1 rate=',
+                            'drain n1 rate=20 timeout=x', 'undrain n1 rate=1',
+                            `drain n1 ${'r'.repeat(100)}`])
             await redis.command('PUBLISH', 'sidgate:control', said);
         await new Promise((resolve) => setTimeout(resolve, 2200));
         await settles(gateways, backends[0], false);
@@ -224,7 +282,7 @@ describe('drain', () => {
         await new Promise((resolve) => setTimeout(resolve, 2200));
         await getsNone(gateways, backends[0]);
         const late = await startReplica({ name: 'late', url: redis.url,
-                                          backends });
+                                          backends, args: CALM });
         gateways.push(late);
         await storeIs(late, true);
         await openSession(late);

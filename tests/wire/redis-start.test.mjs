@@ -10,15 +10,19 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 
 import { handshakeRequest, startEngine } from '../support/engine.mjs';
-import { quietPort, startRedis } from '../support/redis.mjs';
+import { quietPort } from '../support/ports.mjs';
+import { startRedis } from '../support/redis.mjs';
 import {
     ask, goesOn, openSession, startReplica, storeIs,
 } from '../support/replicas.mjs';
 import { eventually } from '../support/wire.mjs';
 
 const SECRET = 'open-Sesame-77';
+const SAID_MS = 30_000;
+/* Where what is wrong shows at once, and nothing shall be late. */
+const CALM = ['--store-timeout', '8s'];
 
-async function start(t, url, args = [])
+async function start(t, url, args = CALM)
 {
     const backend = await startEngine({ id: 'n1' });
     const gateway = await startReplica({ name: 'gw1', url,
@@ -44,7 +48,7 @@ async function redisFor(t, options)
 async function saysWhy(gateway, pattern)
 {
     await eventually(() => gateway.events('store_down').length > 0,
-                     `store_down:\n${gateway.stderr()}`);
+                     'store_down', SAID_MS);
     const [line] = gateway.events('store_down');
     assert.match(line, /why=/);
     assert.match(line, pattern);
@@ -57,7 +61,8 @@ async function saysWhy(gateway, pattern)
 async function usesIt(gateway, redis, sid)
 {
     await storeIs(gateway, true);
-    assert.ok(gateway.events('store_up').length > 0);
+    await eventually(() => gateway.events('store_up').length > 0,
+                     'it is told');
     await eventually(() => redis.command('EXISTS', `sidgate:session:${sid}`),
                      'the session is written');
     const next = await openSession(gateway);
@@ -78,8 +83,8 @@ describe('Redis at the start:', () => {
 
     test('nobody listens, and the policy is closed', async (t) => {
         const port = await quietPort();
-        const { gateway } = await start(t, `redis://127.0.0.1:${port}/0`,
-                                        ['--store-outage', 'closed']);
+        const { gateway } = await start(t, `redis://127.0.0.1:${port}/0`, [
+            '--store-outage', 'closed', ...CALM]);
         const answer = await ask(gateway.port, handshakeRequest());
         assert.equal(answer.status, 503);
         const redis = await redisFor(t, { port });
@@ -95,14 +100,17 @@ describe('Redis at the start:', () => {
     });
 
     test('a name that does not exist', async (t) => {
-        const { gateway } = await start(t, 'redis://no-such-host.invalid/0');
+        const { gateway } = await start(t, 'redis://no-such-host.invalid/0',
+                                        []);
         await saysWhy(gateway, /store_down/);
     });
 
     test('it answers nothing', async (t) => {
         const redis = await redisFor(t);
         await redis.pause();
-        const { gateway } = await start(t, redis.url);
+        /* It is waited for four times as long. */
+        const { gateway } = await start(t, redis.url,
+                                        ['--store-timeout', '3s']);
         const sid = await saysWhy(gateway, /store_down/);
         redis.resume();
         await usesIt(gateway, redis, sid);
@@ -133,8 +141,8 @@ describe('Redis at the start:', () => {
         redis.password = SECRET;
         const file = path.join(redis.folder, 'password');
         writeFileSync(file, `${SECRET}\n`, { mode: 0o600 });
-        const { gateway } = await start(t, redis.url,
-                                        ['--store-password-file', file]);
+        const { gateway } = await start(t, redis.url, [
+            '--store-password-file', file, ...CALM]);
         rmSync(file);
         await storeIs(gateway, true);
         const sid = await openSession(gateway);
@@ -167,12 +175,12 @@ describe('Redis at the start:', () => {
             args: ['--replicaof', '127.0.0.1', String(master.port)] });
         await eventually(async () => /master_link_status:up/.test(
             await redis.command('INFO', 'replication')), 'it replicates',
-            15_000);
+            60_000);
         const { gateway } = await start(t, redis.url);
         let sid = await openSession(gateway);
         await goesOn(gateway, sid);
         await eventually(() => gateway.events('store_down').length > 0,
-                         `store_down:\n${gateway.stderr()}`);
+                         'store_down', SAID_MS);
         assert.match(gateway.events('store_down').at(-1), /read-only/);
         sid = await openSession(gateway);
         await redis.command('REPLICAOF', 'NO', 'ONE');

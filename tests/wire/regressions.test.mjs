@@ -12,8 +12,8 @@ import { engineError, handshakeRequest, newSid, sidRequest, switching,
          upgradeRequest } from '../support/engine.mjs';
 import { fixture, withCluster } from '../support/fixture.mjs';
 import { frame, openTunnel, TEXT } from '../support/frames.mjs';
-import { startGateway } from '../support/gateway.mjs';
-import { cpuMs, descriptors, suspend } from '../support/process.mjs';
+import { sessionsOf, startGateway } from '../support/gateway.mjs';
+import { cpuMs, spentLimit, suspend } from '../support/process.mjs';
 import { connect, eventually, exchange } from '../support/wire.mjs';
 
 const DONE = { code: 0, signal: null };
@@ -43,8 +43,7 @@ async function session({ port })
 async function sessionCount({ gateway, backends })
 {
     const metrics = await gateway.metrics();
-    return backends.reduce((sum, { id }) => sum +
-        metrics.get(`sidgate_sessions{backend="${id}"}`), 0);
+    return backends.reduce((sum, { id }) => sum + sessionsOf(metrics, id), 0);
 }
 
 describe('a session after its upgrade', () => {
@@ -52,7 +51,7 @@ describe('a session after its upgrade', () => {
                               args: [...ONE_WORKER, '--recovery', 'off'] });
 
     const upgrades = async () => (await gateway.gateway.metrics())
-        .get('sidgate_upgrades_total{backend="n1",result="ok"}');
+        .get('sidgate_upgrade_successes_total{backend="n1"}');
 
     /* A tunnel with the session's sid through which the client sends the two
      * frames of an upgrade. */
@@ -253,7 +252,7 @@ describe('signals', () => {
             await eventually(async () =>
                 (await c.gateway.get('/readyz')).status === 503, 'not ready');
             assert.deepEqual(await c.gateway.stop('SIGTERM'), DONE);
-            assert.ok(Date.now() - first < 5000, 'it waited');
+            assert.ok(Date.now() - first < 8000, 'it waited');
             await kept.ended();
             kept.destroy();
         }));
@@ -262,7 +261,7 @@ describe('signals', () => {
         withCluster({}, async (c) => {
             const { client, upstream } = await openTunnel(c);
             process.kill(c.gateway.pid, 'SIGHUP');
-            await eventually(() => c.gateway.stderr().includes('SIGHUP'),
+            await eventually(() => c.gateway.stderr().includes(' reloaded '),
                              'a word on it');
             const hello = frame(TEXT, 'hello', { mask: true });
             client.send(hello);
@@ -301,15 +300,20 @@ describe('what the kernel refuses', () => {
     it('descriptors: who waits is told so, and it goes on when there are some',
        () => withCluster({ args: ONE_WORKER }, async (c) => {
            const { pid } = c.gateway;
-           await (await connect(c.port)).destroy();
-           const limit = Math.max(...descriptors(pid)) + 11;
-           const room = limit - descriptors(pid).length;
+           const inside = [];
+           const ask = async (wire) =>
+               (await wire.send(OPTIONS).response('OPTIONS')).status;
+           for (let i = 0; i < 8; i++) {
+               inside.push(await connect(c.port));
+               assert.equal(await ask(inside.at(-1)), 200);
+           }
+           const limit = spentLimit(pid);
            const { stderr, status } = spawnSync('prlimit',
                ['--pid', `${pid}`, `--nofile=${limit}:${limit}`],
                { encoding: 'utf8' });
            assert.equal(status, 0, stderr);
            const wires = [];
-           for (let i = 0; i < 2 * room; i++) {
+           for (let i = 0; i < 16; i++) {
                wires.push(await connect(c.port));
                wires.at(-1).send(OPTIONS);
            }
@@ -318,20 +322,21 @@ describe('what the kernel refuses', () => {
            const spent = cpuMs(pid) - before;
            assert.ok(spent < 200, `${spent} ms of CPU in a second`);
            const statuses = await Promise.all(wires.map((wire) =>
-               wire.response('OPTIONS', 5000).then((got) => got.status,
+               wire.response('OPTIONS').then((got) => got.status,
                                                    () => 'reset')));
-           const served = statuses.filter((one) => one === 200).length;
            const shed = statuses.filter((one) => one === 503).length;
-           assert.ok(served > 0 && served <= room, statuses.join());
            assert.ok(shed > 0, statuses.join());
-           wires.forEach((wire) => wire.destroy());
+           assert.ok(!statuses.includes(200), statuses.join());
+           for (const wire of inside)
+               assert.equal(await ask(wire), 200);
+           [...inside, ...wires].forEach((wire) => wire.destroy());
            await eventually(async () => {
                const wire = await connect(c.port);
                wire.send(OPTIONS);
-               const got = await wire.response('OPTIONS', 1000);
+               const got = await wire.response('OPTIONS');
                wire.destroy();
                return got.status === 200;
-           }, 'served again', 1000);
+           }, 'served again');
            const metrics = await c.gateway.metrics();
            assert.ok(metrics.get('sidgate_accept_errors_total') > 0);
            assert.ok(metrics.get(

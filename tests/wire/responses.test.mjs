@@ -401,7 +401,7 @@ describe('bytes that belong to no response', () => {
         await wire.upTo('hello');
         const { wire: upstream } = backend.requests[0];
         wire.reset();
-        await upstream.ended(1000);
+        await upstream.ended(4000);
         assert.equal((await gateway.stillServes('/next')).text, '/next');
     });
 

@@ -14,11 +14,12 @@ import { frame, TEXT } from '../support/frames.mjs';
 import { isSanitized, statusBytes } from '../support/process.mjs';
 import { clientHello, DATA, HANDSHAKE, openRaw, openRawTls, record }
     from '../support/raw-tls.mjs';
-import { connect, exchange, gate } from '../support/wire.mjs';
+import { connect, eventually, exchange, gate, inTime }
+    from '../support/wire.mjs';
 
 const LISTEN = ['127.0.0.1:0,tls'];
 const GET = 'GET /x HTTP/1.1\r\nHost: h\r\n\r\n';
-const HEAD_TIMEOUT_MS = 1000;
+const HEAD_TIMEOUT_MS = 2500;
 const MEGABYTE = 1 << 20;
 const SOCKET = path.join(certificateFolder(), 'socket');
 
@@ -29,7 +30,7 @@ function get(port)
 
 /* Sends bytes over TCP; gives how the other end closed, what it said and how
  * long it took. */
-async function closes(port, bytes, { fin = false, ms = 8000 } = {})
+async function closes(port, bytes, { fin = false, ms = 20_000 } = {})
 {
     const wire = await connect(port, { secure: false });
     const start = Date.now();
@@ -66,7 +67,7 @@ describe('bytes that are no TLS', () => {
             /* What is said is an alert or nothing. */
             assert.ok(answer.length === 0 || answer[0] === 21,
                       answer.toString('latin1'));
-            assert.ok(took < 4000, `after ${took} ms`);
+            assert.ok(took < 8000, `after ${took} ms`);
             if (bytes.length < 4096)
                 assert.equal(how, 'fin');
             assert.equal((await get(c.port)).status, 200);
@@ -86,11 +87,18 @@ describe('bytes that are no TLS', () => {
     });
 
     it('they are counted, and nothing else is', async () => {
-        const before = await c.gateway.metrics();
-        await closes(c.port, GET);
-        const after = await c.gateway.metrics();
+        const failed = 'sidgate_tls_handshakes_total{result="failed"}';
+        let after = await c.gateway.metrics();
+        const look = async () => (after = await c.gateway.metrics());
+        /* Of others before it none is to be counted any more. */
+        await eventually(async () =>
+            (await look()).get('sidgate_connections') === 0, 'no connection');
+        const before = after;
         const grown = (name) => after.get(name) - before.get(name);
-        assert.equal(grown('sidgate_tls_handshakes_total{result="failed"}'), 1);
+        await closes(c.port, GET);
+        await eventually(async () => await look() && grown(failed) > 0,
+                         'it is counted');
+        assert.equal(grown(failed), 1);
         assert.equal(grown('sidgate_tls_handshakes_total{result="ok"}'), 0);
         assert.equal(grown('sidgate_requests_total'), 0);
     });
@@ -105,21 +113,22 @@ describe('a handshake that is cut', () => {
 
     it('at every byte, by silence: closed by --head-timeout', async () => {
         const runs = [];
+        const start = Date.now();
         for (let at = 0; at < length; at++)
             runs.push(openRaw(c.port).then(async (raw) => {
-                const start = Date.now();
                 raw.wire.send(raw.hello().subarray(0, at));
                 const { bytes } = await raw.wire.rest(20_000);
                 assert.equal(bytes.length, 0);
                 return Date.now() - start;
             }));
         const times = await Promise.all(runs);
-        assert.ok(Math.min(...times) > HEAD_TIMEOUT_MS / 2, `${times}`);
+        assert.ok(Math.min(...times) > HEAD_TIMEOUT_MS * 0.9, `${times}`);
         assert.ok(Math.max(...times) < HEAD_TIMEOUT_MS * 8, `${times}`);
         assert.equal((await get(c.port)).status, 200);
-        const metrics = await c.gateway.metrics();
-        assert.equal(metrics.get('sidgate_limited_total{limit="head_timeout"}'),
-                     length);
+        const count = async () => (await c.gateway.metrics())
+            .get('sidgate_limited_total{limit="head_timeout"}');
+        await eventually(async () => await count() >= length, 'all counted');
+        assert.equal(await count(), length);
     });
 
     it('at every byte, by FIN', async () => {
@@ -153,11 +162,11 @@ describe('a handshake that is cut', () => {
     });
 
     it('behind the server\'s answer: closed by --head-timeout', async () => {
+        const start = Date.now();
         const raw = await openRaw(c.port);
         raw.wire.send(raw.hello());
-        const start = Date.now();
         await raw.wire.ended(20_000);
-        assert.ok(Date.now() - start > HEAD_TIMEOUT_MS / 2);
+        assert.ok(Date.now() - start > HEAD_TIMEOUT_MS * 0.9);
     });
 
     it('before its first byte, by a record without any', async () => {
@@ -294,19 +303,21 @@ describe('changes of keys', () => {
     for (const asks of [false, true])
         it(`without end, ${asks ? '' : 'not '}to be answered: cut, and ` +
            'nobody waits for it', async () => {
-            const raw = await openRawTls(c.port);
-            const flood = Buffer.concat(Array.from({ length: 30_000 },
-                () => raw.update(asks)));
-            raw.wire.send(flood);
-            const start = Date.now();
-            const ended = raw.wire.ended(20_000);
-            for (let i = 0; i < 5; i++)
-                assert.equal((await get(c.port)).status, 200);
-            const took = Date.now() - start;
-            await ended;
-            assert.ok(took < 1000 || isSanitized(c.gateway.pid),
-                      `5 requests took ${took} ms`);
-            raw.wire.destroy();
+            const measure = async () => {
+                const raw = await openRawTls(c.port);
+                const flood = Buffer.concat(Array.from({ length: 30_000 },
+                    () => raw.update(asks)));
+                raw.wire.send(flood);
+                const start = Date.now();
+                const ended = raw.wire.ended(20_000);
+                for (let i = 0; i < 5; i++)
+                    assert.equal((await get(c.port)).status, 200);
+                const took = Date.now() - start;
+                await ended;
+                raw.wire.destroy();
+                return isSanitized(c.gateway.pid) ? 0 : took;
+            };
+            await inTime(measure, 4000, 3);
         });
 
     /* A unix socket, since the kernel keeps little for it. */

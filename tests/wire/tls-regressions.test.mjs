@@ -110,7 +110,7 @@ describe('what TLS itself may cost', () => {
         for (const raw of all)
             raw.wire.send(raw.hello());
         process.kill(pid, 'SIGCONT');
-        await Promise.all(all.map((raw) => raw.finish()));
+        await Promise.all(all.map((raw) => raw.finish(LONG_MS * 2)));
         for (const raw of all)
             raw.wire.destroy();
         const response = await exchange(c.port, GET, 'GET', { secure: true });

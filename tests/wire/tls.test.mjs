@@ -272,7 +272,7 @@ describe('resumption', () => {
             await resumes(version, async () => {
                 const seen = c.gateway.stderr().length;
                 process.kill(c.gateway.pid, 'SIGHUP');
-                while (!/ tls_reloaded /.test(c.gateway.stderr().slice(seen)))
+                while (!/ reloaded /.test(c.gateway.stderr().slice(seen)))
                     await new Promise((resolve) => setTimeout(resolve, 10));
             });
         const after = (await c.gateway.metrics()).get(

@@ -385,7 +385,7 @@ describe('answers to upgrade requests', () => {
         wire.send(upgradeRequest());
         const { wire: upstream } = await gateway.backend.request();
         wire.reset();
-        await upstream.ended(1000);
+        await upstream.ended(4000);
     });
 
     it('a backend that leaves instead: 502', async () => {

@@ -68,18 +68,23 @@ class Run:
     async def whoami(self):
         return await self.sio.call("whoami", timeout=STEP_S)
 
+    async def join(self, url, transports):
+        await self.sio.connect(
+            url, transports=transports, wait_timeout=STEP_S
+        )
+
     async def connect(self):
         url = self.url
         if self.mode != "fallback":
-            await self.sio.connect(url, transports=TRANSPORTS[self.mode])
+            await self.join(url, TRANSPORTS[self.mode])
             return
         url += "?refusews=1"
         try:
-            await self.sio.connect(url, transports=["websocket"])
+            await self.join(url, ["websocket"])
             raise Fault("the refused websocket connected")
         except socketio.exceptions.ConnectionError:
             self.note("websocket refused, polling first from now on")
-        await self.sio.connect(url, transports=["polling", "websocket"])
+        await self.join(url, ["polling", "websocket"])
 
     async def echo_all(self):
         for sample in SAMPLES:

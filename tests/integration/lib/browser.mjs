@@ -19,7 +19,8 @@ const FLAGS = [
   '--disable-component-update',
   '--disable-sync',
 ];
-const END_MS = 5000;
+const END_MS = 15_000;
+const LOAD_MS = 120_000; /* many at once on a busy machine */
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
 function executable() {
@@ -51,6 +52,15 @@ function answer(req, res) {
   }
 }
 
+/* Chromium itself. */
+export function launchBrowser() {
+  return chromium.launch({
+    executablePath: executable(),
+    args: [...FLAGS, ...browserFlags()],
+    timeout: 30_000,
+  });
+}
+
 /*
  * Gives {page(client), exercise(cluster, o), stop()}. Each page has a context
  * of its own, so that no connection is shared with another. Chromium's profile
@@ -66,11 +76,7 @@ export async function startBrowser() {
   };
   let browser;
   try {
-    browser = await chromium.launch({
-      executablePath: executable(),
-      args: [...FLAGS, ...browserFlags()],
-      timeout: 30_000,
-    });
+    browser = await launchBrowser();
   } catch (error) {
     closeServer();
     throw error;
@@ -79,7 +85,7 @@ export async function startBrowser() {
   async function page(client) {
     const context = await browser.newContext();
     const opened = await context.newPage();
-    await opened.goto(`${origin}/client${client}.html`);
+    await opened.goto(`${origin}/client${client}.html`, { timeout: LOAD_MS });
     return opened;
   }
 

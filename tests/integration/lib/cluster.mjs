@@ -67,7 +67,8 @@ function getJson(port, path, method = 'GET') {
   });
 }
 
-async function startNode(server, name, options) {
+/* One node, which the caller stops: stop() is SIGKILL. */
+export async function startNode(server, name, options) {
   const [command, args] = nodeCommand(server, name, options);
   const { child, exited, stderr } = spawnChild(command, args);
   const firstLine = new Promise((resolve, reject) => {
@@ -214,7 +215,7 @@ function list(entries) {
 }
 
 /* Waits until no node has an open session; gives those that remain. */
-export async function remaining(cluster, ms = 8000) {
+export async function remaining(cluster, ms = 30_000) {
   let live = [];
   await until(
     async () => {

@@ -20,7 +20,7 @@ export const MODES = {
   },
 };
 
-const STEP_MS = 15_000;
+const STEP_MS = 30_000;
 
 function bounded(promise, what, ms = STEP_MS) {
   let timer;

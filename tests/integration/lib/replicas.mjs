@@ -4,7 +4,11 @@
 import net from 'node:net';
 import { isSanitized } from '../../support/process.mjs';
 import { startRedis } from '../../support/redis.mjs';
-import { startReplicas, stopReplicas } from '../../support/replicas.mjs';
+import {
+  patient,
+  startReplicas,
+  stopReplicas,
+} from '../../support/replicas.mjs';
 import { startCluster } from './cluster.mjs';
 import { RawSession } from './raw.mjs';
 
@@ -113,7 +117,7 @@ export async function startReplicated({
       redis,
       backends: cluster.backends,
       count: replicas,
-      args,
+      args: patient(args),
     });
     const spreader = await startSpreader(gateways.map(({ port }) => port));
     const stop = async () => {

@@ -4,18 +4,21 @@
  *
  * VERSION is 2, 3 or 4 (the npm aliases server2, server3, server4); OPTIONS
  * go to Engine.IO, but for tls: {certificate, key}, files for a node that
- * speaks TLS. Prints one line {"port":…,"control":…} when both listen and ends
- * when its standard input does, so that it never outlives its parent.
+ * speaks TLS, and at: {host, port}, where to listen. GET /healthz is answered
+ * with 200, what else is not Engine.IO's with 404. Prints one line
+ * {"port":…,"control":…} when both listen and ends when its standard input
+ * does, so that it never outlives its parent.
  * The control port answers GET /stats (lib/watch.mjs) and POST /emit?event=E.
  */
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { createRequire } from 'node:module';
+import { listenQuietly } from '../../support/ports.mjs';
 import { serveControl, watch } from './watch.mjs';
 
 const [version, name, json = '{}'] = process.argv.slice(2);
-const { tls, ...options } = JSON.parse(json);
+const { tls, at = {}, ...options } = JSON.parse(json);
 const require = createRequire(import.meta.url);
 const library = require(`server${version}`);
 
@@ -75,6 +78,10 @@ function onConnection(socket) {
     ack(...data);
   });
   socket.on('say', (text) => socket.emit('said', text));
+  let counted = 0;
+  socket.on('count', (n, text) =>
+    socket.emit('counted', n, text, ++counted, name, socket.conn.id),
+  );
   socket.on('bigdown', (kind, length) =>
     socket.emit('bigdown', payloadOf(kind, length)),
   );
@@ -94,12 +101,20 @@ function onConnection(socket) {
   socket.on('cut-me', () => cutTransport(socket.conn));
 }
 
+function onRequest(req, res) {
+  res.statusCode = req.url === '/healthz' ? 200 : 404;
+  res.end();
+}
+
 const server = tls
-  ? https.createServer({
-      cert: readFileSync(tls.certificate),
-      key: readFileSync(tls.key),
-    })
-  : http.createServer();
+  ? https.createServer(
+      {
+        cert: readFileSync(tls.certificate),
+        key: readFileSync(tls.key),
+      },
+      onRequest,
+    )
+  : http.createServer(onRequest);
 const seen = watch(server);
 const io = createServer(server);
 io.engine.on('connection', (conn) => {
@@ -109,14 +124,17 @@ io.engine.on('connection', (conn) => {
 io.on('connection', onConnection);
 
 const control = serveControl(name, seen, (event) => io.emit(event, name));
-server.listen(0, '127.0.0.1', () =>
-  control.listen(0, '127.0.0.1', () =>
-    process.stdout.write(
-      JSON.stringify({
-        port: server.address().port,
-        control: control.address().port,
-      }) + '\n',
-    ),
-  ),
+if (at.port)
+  await new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at.port, at.host ?? '127.0.0.1', resolve);
+  });
+else await listenQuietly(server, at.host);
+await listenQuietly(control);
+process.stdout.write(
+  JSON.stringify({
+    port: server.address().port,
+    control: control.address().port,
+  }) + '\n',
 );
 process.stdin.on('end', () => process.exit(0)).resume();

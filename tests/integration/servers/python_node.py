@@ -5,7 +5,9 @@ Speaks the same control protocol and events as node.mjs. It is meant for the
 interpreter that has Debian's python3-socketio and python3-aiohttp.
 """
 import asyncio
+import errno
 import json
+import random
 import sys
 import time
 
@@ -177,9 +179,16 @@ async def control(request):
 async def listen(app):
     runner = aiohttp.web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    return runner.addresses[0][1]
+    # Why not port 0: support/ports.mjs.
+    for _ in range(200):
+        port = random.randrange(10_000, 32_000)
+        try:
+            await aiohttp.web.TCPSite(runner, "127.0.0.1", port).start()
+            return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise RuntimeError("no free port")
 
 
 async def until_stdin_ends():

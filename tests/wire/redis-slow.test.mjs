@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* The store takes what a search has found later than the search would have
+ * waited for another server to speak: it is bound once all the same. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { sidRequest } from '../support/engine.mjs';
+import { ask, cluster, goesOn, openSession, times } from
+    '../support/replicas.mjs';
+import { keyOf } from '../support/shared.mjs';
+import { eventually, IS_TLS } from '../support/wire.mjs';
+
+const SIDS = 16;
+const SLOW_MS = 800;
+const RECOVERED = 'sidgate_routed_total{source="recovery"}';
+
+test('a find that is written slowly is bound once', { skip: IS_TLS },
+    async (t) => {
+        const { redis, backends, gateways: [first], cold } = await cluster(t, {
+            nodes: 2, args: ['--store-timeout', '10s'] });
+        const sids = await times(SIDS, 8, () => openSession(first));
+        const second = await cold();
+        await redis.command('DEL', ...sids.map(keyOf));
+        await redis.command('CLIENT', 'PAUSE', '60000', 'WRITE');
+        let answered = 0;
+        const asking = Promise.all(sids.map((sid) => ask(second.port,
+            sidRequest(sid, { method: 'POST', body: '3' }), { ms: 30_000 })
+            .finally(() => answered++)));
+        /* The owners have spoken, but nothing can be written. */
+        await eventually(() => backends.every(({ probes }) =>
+            probes.length >= SIDS), 'all are asked for');
+        await new Promise((resolve) => setTimeout(resolve, SLOW_MS));
+        assert.equal(answered, 0, 'Redis was not slow');
+        await redis.command('CLIENT', 'UNPAUSE');
+        for (const { status, text } of await asking)
+            assert.equal(status, 200, text);
+        assert.equal(await second.metric(RECOVERED), SIDS);
+        const told = () => second.events('session_recovered').length;
+        await eventually(() => told() >= SIDS, 'the log has them');
+        assert.equal(told(), SIDS);
+        for (const sid of sids) {
+            assert.equal(await redis.command('EXISTS', keyOf(sid)), 1);
+            await goesOn(second, sid);
+        }
+    });
