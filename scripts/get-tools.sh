@@ -56,19 +56,44 @@ unpack()
     rm -f "$into"/*.deb "$into/download.log"
 }
 
-# Shared libraries of the package that this system lacks.
+# Shared libraries that this system lacks: those of the package, and theirs.
 missing_libraries()
 {
-    local package name
+    local wanted=("$1") seen=' ' library state
 
     ldd "$2" | grep -q 'not found' || return 0
-    while read -r package; do
-        # shellcheck disable=SC2016 # the format is dpkg's, not the shell's
-        name=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) ||
-            name=none
-        [ "$name" = installed ] || echo "$package"
-    done < <(apt-cache depends --important "$1" |
-        sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | grep -v '^libjs-')
+    while [ ${#wanted[@]} -gt 0 ]; do
+        while read -r library; do
+            [[ $seen != *" $library "* ]] || continue
+            seen+="$library "
+            # shellcheck disable=SC2016 # the format is dpkg's, not the shell's
+            state=$(dpkg-query -W -f '${db:Status-Status}' "$library" \
+                2>/dev/null) || state=none
+            [ "$state" != installed ] || continue
+            echo "$library"
+            wanted+=("$library")
+        done < <(apt-cache depends --important "${wanted[0]}" |
+            sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | grep -v '^libjs-')
+        wanted=("${wanted[@]:1}")
+    done
+}
+
+# The folders of libraries that came with a tool.
+libraries_of()
+{
+    find "$1" -type d -name '*-linux-gnu*' | paste -sd:
+}
+
+# Whether nothing is missing any more.
+is_whole()
+{
+    local absent
+
+    absent=$(LD_LIBRARY_PATH=$(libraries_of "$1") ldd "$1/$2" |
+        grep 'not found') || return 0
+    echo "get-tools.sh: $2 lacks libraries:" >&2
+    echo "$absent" >&2
+    return 1
 }
 
 # A link to it; or, where it came with libraries, a script that names these.
@@ -76,7 +101,7 @@ link()
 {
     local tool=$1 path=$2 libraries
 
-    libraries=$(find "$tools/$tool" -type d -name '*-linux-gnu*' | paste -sd:)
+    libraries=$(libraries_of "$tools/$tool")
     if [ -z "$libraries" ]; then
         ln -sf "$path" "$tools/bin/$tool"
         return
@@ -98,6 +123,7 @@ fetch()
     for library in $(missing_libraries "$package" "$fresh/root/$path"); do
         unpack "$library" "$fresh"
     done
+    is_whole "$fresh/root" "$path"
     find "$fresh/root" ! -type d ! -path "$fresh/root/$path" \
         ! -path '*-linux-gnu*' -delete
     rm -rf "${tools:?}/$tool"
