@@ -3,12 +3,16 @@
 #include "gateway/resolve.h"
 #include "gateway/worker.h"
 
+#include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Shared by the worker and the thread; whoever is the last frees it. */
 struct gw_resolve {
@@ -59,6 +63,44 @@ void gw_resolve_wait(const char *host, uint16_t port, struct gw_resolved *out)
     look_up(host, port, 0, out);
 }
 
+int gw_resolved_connect(const struct gw_resolved *found, unsigned i)
+{
+    const struct sockaddr_storage *to = &found->addr[i];
+    int on = 1;
+    int fd =
+        socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (to->ss_family != AF_UNIX) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    }
+    if (connect(fd, (const struct sockaddr *)(const void *)to, found->len[i]) ==
+            0 ||
+        errno == EINPROGRESS)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+int gw_resolve_thread(void *(*run)(void *arg), void *arg)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all;
+    sigset_t before;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int status = pthread_create(&thread, &attributes, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return status;
+}
+
 static void job_free(struct gw_resolve *job)
 {
     pthread_mutex_destroy(&job->lock);
@@ -91,23 +133,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are the control thread's. */
-static int start_thread(struct gw_resolve *job)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all;
-    sigset_t before;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int status = pthread_create(&thread, &attributes, run, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return status;
-}
-
 struct gw_resolve *gw_resolve_start(struct gw_worker *worker, const char *host,
                                     uint16_t port, gw_resolve_fn done,
                                     void *arg)
@@ -122,7 +147,7 @@ struct gw_resolve *gw_resolve_start(struct gw_worker *worker, const char *host,
     job->arg = arg;
     snprintf(job->host, sizeof(job->host), "%s", host);
     job->port = port;
-    if (start_thread(job) == 0)
+    if (gw_resolve_thread(run, job) == 0)
         return job;
     job_free(job);
     return NULL;

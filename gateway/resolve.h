@@ -29,6 +29,14 @@ bool gw_resolve_literal(const char *host, uint16_t port,
 /* Asks the system and waits for it: for a thread that may. */
 void gw_resolve_wait(const char *host, uint16_t port, struct gw_resolved *out);
 
+/* Begins to connect to one of them, without waiting for it. The descriptor,
+ * which is the caller's; -1 with errno. */
+int gw_resolved_connect(const struct gw_resolved *found, unsigned i);
+
+/* A detached thread that gets no signals: for questions to the system. 0, or an
+ * error number. */
+int gw_resolve_thread(void *(*run)(void *arg), void *arg);
+
 typedef void (*gw_resolve_fn)(void *arg, const struct gw_resolved *found);
 
 /* `done` runs in the worker's thread, later and once. NULL when no thread can

@@ -3,7 +3,6 @@
 #include "gateway/uv_resolve.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,23 +61,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are the loop's. */
-static int start_thread(struct gw_uv_resolve *job)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all;
-    sigset_t before;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int status = pthread_create(&thread, &attributes, run, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return status;
-}
-
 struct gw_uv_resolve *gw_uv_resolve_start(uv_loop_t *loop, const char *host,
                                           uint16_t port, gw_resolve_fn done,
                                           void *arg)
@@ -96,7 +78,7 @@ struct gw_uv_resolve *gw_uv_resolve_start(uv_loop_t *loop, const char *host,
     job->arg = arg;
     snprintf(job->host, sizeof(job->host), "%s", host);
     job->port = port;
-    if (start_thread(job) == 0)
+    if (gw_resolve_thread(run, job) == 0)
         return job;
     close_job(job);
     let_go(job);

@@ -4,8 +4,6 @@
 #include "gateway/uv_loop_private.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,26 +78,6 @@ bool gw_uv_wire_watch(struct store_wire *wire)
     return uv_poll_start(&wire->socket->poll, events, on_event) == 0;
 }
 
-static int start_connect(const struct sockaddr_storage *to, socklen_t len)
-{
-    int on = 1;
-    int fd =
-        socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    if (to->ss_family != AF_UNIX) {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    }
-    if (connect(fd, (const struct sockaddr *)(const void *)to, len) == 0 ||
-        errno == EINPROGRESS)
-        return fd;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
 /* Takes the descriptor over. */
 static bool take_socket(struct store_wire *wire, int fd)
 {
@@ -137,7 +115,7 @@ static bool try_next(struct store_wire *wire)
 {
     while (wire->next_target < wire->targets.count) {
         unsigned i = wire->next_target++;
-        int fd = start_connect(&wire->targets.addr[i], wire->targets.len[i]);
+        int fd = gw_resolved_connect(&wire->targets, i);
         if (fd < 0) {
             snprintf(wire->why, sizeof(wire->why), "%s", strerror(errno));
             continue;

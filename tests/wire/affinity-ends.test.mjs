@@ -9,20 +9,18 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 
-import { handshakeRequest, newSid, sidRequest, switching,
-         upgradeRequest } from '../support/engine.mjs';
-import { frame, TEXT } from '../support/frames.mjs';
+import { handshakeRequest, newSid, sidRequest, upgradeRequest } from
+    '../support/engine.mjs';
 import { descriptors } from '../support/process.mjs';
 import { ask, cluster, goesOn, openSession, reach, storeIs,
          times } from '../support/replicas.mjs';
+import { isKicked, upgraded } from '../support/sessions.mjs';
 import { isGone, keyOf, mintsSid, noSessions,
          shared } from '../support/shared.mjs';
-import { eventually, FOREVER } from '../support/wire.mjs';
+import { eventually } from '../support/wire.mjs';
 
 const FLOOD = 500;
 const PER_SECOND = 100;
-/* A policy hands out the code of its own: 1008, policy violation. */
-const POLICY = 1008;
 
 /* ---- who leaves before the store has said a word ---- */
 
@@ -155,36 +153,6 @@ function secret(t)
         createHmac('sha256', text).update(sid).digest('hex') };
 }
 
-/* An upgraded session; gives the client's end. */
-async function upgraded(world, gateway, sid)
-{
-    const { backends: [node] } = world;
-    const engine = node.fallback;
-    node.handler = (request, wire) => {
-        if (!request.has('upgrade'))
-            return engine(request, wire);
-        wire.taken = true;
-        wire.until(() => wire.fin, 'its end', FOREVER)
-            .then(() => wire.finish(), () => {});
-        return wire.send(switching(request));
-    };
-    const client = await reach(gateway.port);
-    client.send(upgradeRequest('/socket.io/?EIO=4&transport=websocket' +
-        `&sid=${encodeURIComponent(sid)}`));
-    assert.equal((await client.head()).status, 101);
-    client.send(frame(TEXT, '2probe', { mask: true }));
-    client.send(frame(TEXT, '5', { mask: true }));
-    return client;
-}
-
-async function isKicked(client)
-{
-    const close = await client.bytes(4);
-    assert.equal(close[0], 0x88);
-    assert.equal(close.readUInt16BE(2), POLICY);
-    client.destroy();
-}
-
 function isDenied({ port }, sid)
 {
     return eventually(async () => {
@@ -220,7 +188,7 @@ describe('kick by the hash that Redis shows', () => {
 
     test('of a tunnel', async (t) => {
         const { world, sid, name } = await begin(t);
-        const client = await upgraded(world, world.gateways[1], sid);
+        const client = await upgraded(world.backends[0], world.gateways[1], sid);
         await eventually(async () => await world.redis.command('HGET',
             keyOf(name), 'transport') === 'websocket', 'the upgrade');
         await kick(world.redis, name);
