@@ -134,8 +134,9 @@ class RedisCluster {
             slot >= first && slot <= last));
     }
 
-    /* Every node says that all slots are served, and by the same masters, and
-     * each replica has all of what its master has. */
+    /* Every node says that all slots are served, and by the same masters, which
+     * have the same replicas; and each of these has all of what its master
+     * has. */
     agreed()
     {
         return eventually(async () => {
@@ -157,10 +158,11 @@ class RedisCluster {
             (role === 'slave' && link !== 'up') ||
             followers.some((one) => !/state=online/.test(one)))
             return '';
-        const view = (await this.view(node)).filter(({ ranges }) =>
-            ranges.length > 0);
-        return JSON.stringify(view.map(({ id, ranges }) => ({ id, ranges }))
-            .sort((a, b) => a.ranges[0].first - b.ranges[0].first));
+        const part = (await this.view(node)).filter(({ flags, ranges }) =>
+            ranges.length > 0 ||
+            (flags.includes('slave') && !flags.includes('fail')));
+        return JSON.stringify(part.map(({ id, master, ranges }) =>
+            ({ id, master, ranges })).sort((a, b) => a.id < b.id ? -1 : 1));
     }
 
     /* This replica has taken the place of its master, which is dead. */
