@@ -11,6 +11,7 @@ export const SLOTS = 16384;
 const NODE_TIMEOUT_MS = 1500;
 const READY_MS = 40_000;
 const CLI_MS = 60_000;
+const FAILOVER_MS = 8000;
 
 function run(args)
 {
@@ -185,11 +186,20 @@ class RedisCluster {
         this.nodes.push(node);
     }
 
-    /* A replica takes its master's place, with the master's consent. */
+    /* A replica takes its master's place, with the master's consent. It gives
+     * up after 5 s, so that one that stood still meanwhile is told again. */
     async failover(replica)
     {
-        await replica.command('CLUSTER', 'FAILOVER');
-        await this.takenOver(replica);
+        let told = -Infinity;
+        await eventually(async () => {
+            if ((await replica.command('ROLE'))[0] === 'master')
+                return true;
+            if (Date.now() - told > FAILOVER_MS) {
+                told = Date.now();
+                await replica.command('CLUSTER', 'FAILOVER');
+            }
+            return false;
+        }, 'a replica that is the master', READY_MS);
         await this.agreed();
     }
 

@@ -6,7 +6,9 @@ import { eventually } from './wire.mjs';
 
 const MASTER = 'mymaster';
 const QUORUM = 2;
-const DOWN_MS = 1000;
+/* Twice as long as a Sentinel may take to connect to a new master; within that
+ * time it would think that one is down, too. */
+const DOWN_MS = 2000;
 const FAILOVER_MS = 5000; /* a busy machine's; when it is over it begins anew */
 const READY_MS = 90_000; /* Sentinels rest for 30 s after a stand-still */
 const SWITCH_MS = 120_000;
@@ -157,6 +159,13 @@ class Sentinels {
     {
         const master = await this.master();
         return master ? master.keys(pattern) : [];
+    }
+
+    /* What the Sentinels have said. */
+    logs()
+    {
+        return this.sentinels.map(({ port, output }) =>
+            `Sentinel ${port}:\n${output.slice(-4000)}`).join('\n');
     }
 
     async stop()

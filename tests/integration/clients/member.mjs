@@ -14,7 +14,7 @@ const OUTSTANDING_MAX = 8;
 const FAULTS_MAX = 5;
 const SLOW_MS = 1000; /* slow readers look away for most of that */
 
-/* Each connection goes to the next of `ports`, which may be changed. */
+/* Each connection goes to the next of `list`. */
 export class Ports {
   #turn;
 
@@ -25,6 +25,11 @@ export class Ports {
 
   next() {
     return this.list[this.#turn++ % this.list.length];
+  }
+
+  /* The same in a turn of its own. */
+  own() {
+    return new Ports(this.list, this.#turn++);
   }
 }
 
@@ -177,9 +182,9 @@ class ClientMember extends Member {
       upgrade: ['polling', 'websocket'],
       websocket: ['websocket'],
     }[spec.mode];
-    const agent = spec.shares ? shared : new SpreadingAgent(ports);
+    const agent = spec.shares ? shared : new SpreadingAgent(ports.own());
     this.#socket = clientFactory(spec.client)(
-      `http${S}://127.0.0.1:${ports.next()}`,
+      `http${S}://127.0.0.1:${ports.list[0]}`, /* the agent has the say */
       {
         transports,
         agent,

@@ -22,13 +22,15 @@ const KINDS = [
 const crowds = new Set();
 process.on('exit', () => crowds.forEach((crowd) => crowd.kill()));
 
-/* A mix of `count` sessions; those of one `mode` only where it is given. */
-export function mixOf(count, { mode, everyMs = 2000 } = {}) {
+/* A mix of `count` sessions; those of one `mode` only where it is given. roves:
+ * each of them polls through one port after the other, and shares no connection
+ * with others. */
+export function mixOf(count, { mode, everyMs = 2000, roves = false } = {}) {
   const kinds = KINDS.filter((kind) => !mode || kind.mode === mode);
-  return Array.from({ length: count }, (_, i) => ({
-    ...kinds[i % kinds.length],
-    everyMs,
-  }));
+  return Array.from({ length: count }, (_, i) => {
+    const { shares, ...kind } = kinds[i % kinds.length];
+    return { ...kind, shares: shares && !roves, everyMs };
+  });
 }
 
 /* Polling sessions that say nothing: their polls are held. */

@@ -128,8 +128,10 @@ class Load {
     return this;
   }
 
+  /* Both gateways know each of them from its first polls on, so that it is none
+   * of those that a gateway asks for while a master is dead. */
   mix(count) {
-    return mixOf(count, { everyMs: EVERY_MS });
+    return mixOf(count, { everyMs: EVERY_MS, roves: true });
   }
 
   logs() {
