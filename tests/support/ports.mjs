@@ -9,26 +9,66 @@
 import net from 'node:net';
 
 const FIRST = 10_000;
-const COUNT = 22_000;
+const PARTS = 88;
+const PART = 250;
 const TRIES = 200;
-/* One after the other, so that none comes again soon; each process elsewhere. */
-let last = Math.floor(Math.random() * COUNT);
+/* The first port of the part that is used, as a promise, and what comes next of
+ * it: one after the other, so that none comes again soon. */
+let part = null;
+let next = PART;
+
+/* What is wrong, or undefined once it listens there. */
+function listens(server, port, host)
+{
+    return new Promise((resolve) => {
+        const over = (problem) => {
+            server.off('error', over);
+            server.off('listening', over);
+            resolve(problem);
+        };
+        server.once('error', over);
+        server.once('listening', over);
+        server.listen(port, host);
+    });
+}
+
+/* A part that no other process uses: as long as one lives it listens on the
+ * first port of each that is its own. What it has chosen and not used yet, or
+ * wants to be refused at, nobody else gets so. */
+async function claim()
+{
+    const start = Math.floor(Math.random() * PARTS);
+    for (let i = 0; i < PARTS; i++) {
+        const first = FIRST + (start + i) % PARTS * PART;
+        const holder = net.createServer((socket) => socket.destroy());
+        if (!await listens(holder, first, '127.0.0.1')) {
+            holder.unref();
+            return first;
+        }
+    }
+    return FIRST + start * PART; /* more processes than parts */
+}
+
+/* The next ones, so many in a row, whoever listens there. Each part is begun
+ * elsewhere: it may have been another's, who is gone, and its servers are to
+ * come back. */
+async function take(count)
+{
+    if (next + count > PART) {
+        part = claim();
+        next = 1 + Math.floor(Math.random() * PART / 2);
+    }
+    const at = next;
+    next += count;
+    return await part + at;
+}
 
 /* Starts a net.Server at such a port of `host`; gives the port. */
 export async function listenQuietly(server, host = '127.0.0.1')
 {
     for (let i = 0; i < TRIES; i++) {
-        const port = FIRST + last++ % COUNT;
-        const error = await new Promise((resolve) => {
-            const over = (problem) => {
-                server.off('error', over);
-                server.off('listening', over);
-                resolve(problem);
-            };
-            server.once('error', over);
-            server.once('listening', over);
-            server.listen(port, host);
-        });
+        const port = await take(1);
+        const error = await listens(server, port, host);
         if (!error)
             return port;
         if (error.code !== 'EADDRINUSE')
@@ -57,10 +97,7 @@ export async function areFree(first, count)
 export async function quietPorts(count)
 {
     for (let i = 0; i < TRIES; i++) {
-        if (last % COUNT + count > COUNT)
-            last = 0;
-        const first = FIRST + last % COUNT;
-        last += count;
+        const first = await take(count);
         if (await areFree(first, count))
             return first;
     }
