@@ -12,7 +12,8 @@ const DOWN_MS = 2000;
 const FAILOVER_MS = 5000; /* a busy machine's; when it is over it begins anew */
 const READY_MS = 90_000; /* Sentinels rest for 30 s after a stand-still */
 const SWITCH_MS = 120_000;
-const ANSWER_MS = 1000;
+const ANSWER_MS = 5000;
+const AGAIN_MS = 15_000;
 
 /* What a server that may be dead or stopped says; null where it says nothing.
  */
@@ -148,11 +149,26 @@ class Sentinels {
         return now;
     }
 
-    /* The first Sentinel has it done now, with the master alive. */
-    failover()
+    /* The first Sentinel has the master give way, which is alive. Those that
+     * stood still for 2 s do nothing for 30 s, and what they were told is void
+     * then: they are told again. Gives the new one. */
+    async failover()
     {
         const [first] = this.sentinels.filter((one) => !this.#dead.has(one));
-        return first.command('SENTINEL', 'FAILOVER', MASTER);
+        const before = await this.switched(null);
+        let told = -Infinity;
+        let now = null;
+        await eventually(async () => {
+            now = await this.master();
+            if (now === before && Date.now() - told > AGAIN_MS) {
+                told = Date.now();
+                /* It may be at it, or think that none is good enough yet. */
+                await first.command('SENTINEL', 'FAILOVER', MASTER)
+                    .catch(() => {});
+            }
+            return now !== null && now !== before;
+        }, 'a master that gives way', SWITCH_MS);
+        return now;
     }
 
     async keys(pattern)
