@@ -18,6 +18,11 @@ import { connect as connectWire, eventually } from './wire.mjs';
 
 const UPGRADE_MS = 40_000;
 const END_MS = 40_000;
+const OUTCOME = / (ready .*\bpid=|upgrade_failed .*\n)/;
+/* Where the machine stood still for 2 s in the midst of a hand-over, the old
+ * process goes on alone. */
+const GIVEN_UP =
+    / upgrade_failed why=.*(do not stand still|or does not answer)/;
 const pids = new Set();
 const births = new Map(); /* of each pid that is ours: numbers come again */
 const wires = [];
@@ -189,16 +194,20 @@ class Upgradable {
         return mark;
     }
 
-    /* Resolves when the new process serves; gives the old one's pid. */
+    /* Resolves when the new process serves; gives the old one's pid. One that
+     * was given up is told again, once. */
     async upgrade()
     {
-        return this.succeeds(this.begin());
+        const mark = this.begin();
+        await this.logged(OUTCOME, mark);
+        return this.succeeds(GIVEN_UP.test(this.since(mark)) ? this.begin() :
+            mark);
     }
 
     async succeeds(mark)
     {
         const old = this.pid;
-        await this.logged(/ (ready .*\bpid=|upgrade_failed )/, mark);
+        await this.logged(OUTCOME, mark);
         const text = this.since(mark);
         assert.doesNotMatch(text, / upgrade_failed /, text);
         const [, from, pid] = / upgraded from=(\d+) pid=(\d+)/.exec(text);

@@ -21,6 +21,8 @@ import { connect, eventually, exchange } from '../support/wire.mjs';
 const GET = 'GET /x HTTP/1.1\r\nHost: h\r\n\r\n';
 const { authority, server } = testCertificates();
 const CA = ['--backend-ca', authority.certificate];
+/* A handshake with TLS needs this very process. */
+const PATIENT = ['--connect-timeout', '20s'];
 const closing = [];
 
 afterEach(async () => {
@@ -49,8 +51,9 @@ async function start({ count = 1, engine = false, more = '', args = CA,
         fronts.push(front);
         closing.push(() => front.stop(), () => backend.stop());
     }
-    const run = () => startGateway({ args, backends: fronts.map(
-        ({ port }, i) => ({ id: `n${i + 1}`, port: `${port},tls${more}` })) });
+    const run = () => startGateway({
+        args: [...PATIENT, ...args], backends: fronts.map(({ port }, i) =>
+            ({ id: `n${i + 1}`, port: `${port},tls${more}` })) });
     const c = { backends, fronts, backend: backends[0], front: fronts[0], run };
     c.gateway = await run();
     c.port = c.gateway.port;
@@ -319,9 +322,10 @@ describe('whom sidgate believes', () => {
             await putTlsBefore(good, server)];
         closing.push(() => good.stop(), () => bad.stop(),
                      ...fronts.map((front) => () => front.stop()));
-        const gateway = await startGateway({ args: CA, backends: [
-            { id: 'bad', port: `${fronts[0].port},tls` },
-            { id: 'good', port: `${fronts[1].port},tls` }] });
+        const gateway = await startGateway({
+            args: [...CA, ...PATIENT], backends: [
+                { id: 'bad', port: `${fronts[0].port},tls` },
+                { id: 'good', port: `${fronts[1].port},tls` }] });
         closing.push(() => gateway.stop());
         for (let i = 0; i < 10; i++) {
             const answer = await exchange(gateway.port, handshakeRequest());

@@ -189,7 +189,7 @@ describe('a backend that is down', () => {
 
     it('counts rows of checks', async () => {
         const { nodes: [n1], gateway } = await start({ args: checks(
-            { interval: '1s', timeout: '1s', rise: '3', fall: '4' }) });
+            { rise: '3', fall: '4' }) });
         /* Nothing comes of these, however many they are. */
         const neither = Array.from({ length: 60 }, (_, i) =>
             (i % 3 === 2 ? SICK : ok()));
@@ -197,7 +197,7 @@ describe('a backend that is down', () => {
             ['backend_down', 'backend_up'].map((event) =>
                 told(gateway, event, 'n1').length), [down, up]);
         n1.script = [SICK, SICK, SICK, ...neither];
-        await checked(n1, 8);
+        await checked(n1, 7);
         are(0, 0);
         n1.script = [SICK, SICK, SICK, SICK, ...neither];
         await turns(gateway, 'backend_down', 'n1');
@@ -357,7 +357,7 @@ describe('backends with TLS', () => {
         }
         const gateway = await startFor(fronts.map(({ port }, i) => ({
             id: `n${i + 1}`, port: `${port},tls${more[i]}` })),
-            { args: [...checks(), ...args] });
+            { args: [...checks(), '--connect-timeout', '20s', ...args] });
         return { nodes, fronts, gateway };
     }
 
@@ -398,7 +398,7 @@ describe('many that hang', () => {
         closing.push(() => held.forEach((socket) => socket.destroy()));
         const node = await startNode('good');
         const gateway = await startFor([...hung, node], { args: checks(
-            { interval: '1s', timeout: '1s', rise: '2', fall: '3' }) });
+            { interval: '1s', timeout: '1s', rise: '2', fall: '5' }) });
         await eventually(() => hung.every(({ id }) =>
             told(gateway, 'backend_down', id).length > 0), 'all down', 60_000);
         const before = node.checks.length;
