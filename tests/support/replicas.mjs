@@ -10,10 +10,11 @@ import { startRedis } from './redis.mjs';
 import { eventually, Wire } from './wire.mjs';
 
 const JOIN_MS = 15_000;
-const PATIENCE = '2s';
+const PATIENCE = '8s';
 
 /* Flags of replicas whose Redis may stand still as long as a busy machine
- * makes it, unless they say how long: as `args` of startReplicas(). */
+ * makes it, unless they say how long: as `args` of startReplicas(). Less than
+ * what an answer is waited for. */
 export function patient(args = [])
 {
     if (typeof args === 'function')
@@ -41,8 +42,8 @@ export async function startReplica({ name, url, backends, args = [], ...more })
 /* All links to the store are up, or none is. */
 export function storeIs(gateway, up, ms = JOIN_MS)
 {
-    return eventually(async () =>
-        (await gateway.metric('sidgate_store_up') > 0) === up,
+    return eventually(async () => await gateway.metric('sidgate_store_up') ===
+        (up ? await gateway.metric('sidgate_store_connections') : 0),
         `${gateway.name}'s store ${up ? 'up' : 'down'}\n` +
         gateway.stderr().slice(-1500), ms);
 }
@@ -92,6 +93,17 @@ export async function stopReplicas(gateways)
     });
 }
 
+/* So many replicas hear what is published. */
+function listening(redis, count)
+{
+    return eventually(async () => {
+        const names = await redis.command('PUBSUB', 'CHANNELS', '*:control');
+        const [, heard = 0] = names.length === 0 ? [] :
+            await redis.command('PUBSUB', 'NUMSUB', names[0]);
+        return heard === count;
+    }, 'replicas that listen', JOIN_MS);
+}
+
 /*
  * Redis, scripted Engine.IO backends and replicas for one test, which all end
  * with it. Gives {redis, backends, gateways, cold()}; cold starts one more
@@ -118,6 +130,7 @@ export async function cluster(t, { nodes = 1, count = 1, args, url,
     const flags = patient(args);
     gateways.push(...await startReplicas({ redis, backends, count, args: flags,
                                            url: where }));
+    await listening(redis, count);
     const cold = async (more = []) => {
         const gateway = await startReplica({
             name: `gw${gateways.length + 1}`, backends,

@@ -7,9 +7,10 @@ import { apiOf } from './api.mjs';
 import { switching, upgradeRequest } from './engine.mjs';
 import { frame, TEXT } from './frames.mjs';
 import { reach } from './replicas.mjs';
-import { FOREVER } from './wire.mjs';
+import { eventually, FOREVER } from './wire.mjs';
 
 const POLICY = 1008;
+const STORE_MS = 20_000;
 
 /* A row of a list; one that ended; the answer about one session. */
 const COMMON = {
@@ -44,6 +45,14 @@ export function page(gateway, query = {})
 {
     const text = new URLSearchParams(query).toString();
     return apiAt(gateway).get(`sessions${text && `?${text}`}`);
+}
+
+/* It reaches Redis for such questions: with the first one it connects, and does
+ * not wait long. */
+export function asksStore(gateway)
+{
+    return eventually(async () => (await page(gateway)).scope === 'store',
+                      `${gateway.name} lists from the store`, STORE_MS);
 }
 
 /* All pages; each but the last is as long as it may be, where `isWhole`: from a

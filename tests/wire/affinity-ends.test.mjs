@@ -21,6 +21,8 @@ import { eventually } from '../support/wire.mjs';
 
 const FLOOD = 500;
 const PER_SECOND = 100;
+/* Of the store, where it is awaited. */
+const AWAITED = ['--store-timeout', '2s'];
 
 /* ---- who leaves before the store has said a word ---- */
 
@@ -90,7 +92,8 @@ describe('the client leaves while its handshake waits', () => {
         });
 
     test('keys of those whose store went away have an end', async (t) => {
-        const { redis, backends, gateways } = await cluster(t);
+        const { redis, backends, gateways } =
+            await cluster(t, { args: AWAITED });
         const open = (gateway) => reach(gateway.port);
         await redis.pause();
         try {
@@ -111,7 +114,8 @@ describe('the client leaves while its handshake waits', () => {
 
 test('closed: a backend is not even asked while Redis is away', async (t) => {
     const { redis, backends: [node], gateways: [gateway] } =
-        await cluster(t, { args: ['--store-outage', 'closed'] });
+        await cluster(t, { args: ['--store-outage', 'closed',
+                                  '--store-timeout', '5s'] });
     await redis.pause();
     try {
         /* Nobody knows yet: the backend is asked, and the store waited for. */

@@ -10,7 +10,7 @@ import {
     sidRequest, switching, UNKNOWN_SID, upgradeRequest,
 } from '../support/engine.mjs';
 import { frame, TEXT } from '../support/frames.mjs';
-import { ask, goesOn } from '../support/replicas.mjs';
+import { ask, goesOn, storeIs } from '../support/replicas.mjs';
 import {
     answer, chunked, DENIAL, deniesBy, isGone, keyOf, plain, requestsOf,
     shared, whole,
@@ -293,7 +293,12 @@ describe('the cache is wrong, and the old owner denies', () => {
                          'the session goes on', 10_000);
     });
 
-    test('a store that does not answer: the backends are asked', async () => {
+});
+
+describe('the cache is wrong, and the store is silent', () => {
+    const world = shared({ ...NODES, args: ['--store-timeout', '2s'] });
+
+    test('the backends are asked', async () => {
         const { redis, gateways: [gateway] } = world;
         const { sid, other } = await world.moved();
         await redis.pause();
@@ -302,8 +307,7 @@ describe('the cache is wrong, and the old owner denies', () => {
         } finally {
             redis.resume();
         }
-        await eventually(async () => await gateway.metric(
-            'sidgate_store_up') > 0, 'the store', 10_000);
+        await storeIs(gateway, true);
         assert.equal((await goesOn(gateway, sid)).text, `4${other.id}`);
     });
 });

@@ -15,7 +15,7 @@ const WIDTH = 200; /* together more than all searches that can wait */
 /* So slow that most of the flood has to wait, however long it takes. */
 const RATE = '10';
 const VICTIMS = 30;
-const VICTIM_MS = 5000;
+const VICTIM_MS = 10_000; /* the flood waits for minutes */
 
 async function wave(port, from, width, seen)
 {

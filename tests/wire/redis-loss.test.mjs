@@ -200,7 +200,7 @@ describe('while Redis is away', () => {
             assert.deepEqual(end, { code: 0, signal: null });
             assert.doesNotMatch(gateway.stderr(), /Sanitizer|runtime error/);
         }
-        assert.ok(Date.now() - started < 8000, 'it took too long');
+        assert.ok(Date.now() - started < 15_000, 'it took too long');
         redis.resume();
     });
 });

@@ -16,7 +16,7 @@ import { quietPort } from '../support/ports.mjs';
 import { startRedis, tlsArgs } from '../support/redis.mjs';
 import { cluster, goesOn, openSession, startReplica, storeIs, times }
     from '../support/replicas.mjs';
-import { apiAt, everyPage } from '../support/sessions.mjs';
+import { apiAt, asksStore, everyPage } from '../support/sessions.mjs';
 import { isGone, keyOf } from '../support/shared.mjs';
 import { eventually, IS_TLS } from '../support/wire.mjs';
 
@@ -251,9 +251,11 @@ describe('replicas over TLS', { skip: IS_TLS }, () => {
         await times(120, 8, (i) => goesOn(gateways[(i + 1) % 2], sids[i]));
         for (const { metric } of gateways)
             assert.equal(await metric('sidgate_unknown_sid_total'), 0);
-        for (const gateway of gateways)
+        for (const gateway of gateways) {
+            await asksStore(gateway);
             assert.equal((await everyPage(gateway, { limit: 100 })).length,
                          120);
+        }
         const { session } = await apiAt(second).get(`sessions/${sids[0]}`);
         assert.match(session.gateway, /^gw1\./);
         await apiAt(second).post(`sessions/${sids[0]}/kick`);
@@ -279,7 +281,9 @@ describe('replicas over TLS', { skip: IS_TLS }, () => {
             'all sessions are there again', SAID_MS);
         await times(sids.length, 8, (i) => goesOn(gateways[(i + 1) % 2],
                                                   sids[i]));
-        for (const gateway of gateways)
+        for (const gateway of gateways) {
+            await asksStore(gateway);
             assert.equal((await everyPage(gateway)).length, sids.length);
+        }
     });
 });
