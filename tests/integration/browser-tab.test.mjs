@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startBrowser } from './lib/browser.mjs';
 import { COMPATIBLE } from './lib/clients.mjs';
-import { isOver, startCluster } from './lib/cluster.mjs';
+import { isOver, isPolled, startCluster } from './lib/cluster.mjs';
 import { until } from './lib/wait.mjs';
 
 const END_MS = 10_000; /* a browser takes its time */
@@ -39,6 +39,9 @@ describe('a tab that closes', { timeout: 300_000 }, () => {
             const what = { client, mode, url: cluster.url };
             const page = await browser.page(client);
             const me = await openTab(page, what);
+            /* By the end of its poll a node sees that of a tab. */
+            if (mode === 'polling')
+              await until(() => isPolled(cluster, me), END_MS, 'its poll');
             assert.equal(await isOver(cluster, me), false);
             await page.close();
             await until(

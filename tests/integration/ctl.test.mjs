@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gatewayBinary, spawnGateway } from '../support/gateway.mjs';
 import { serve } from '../support/operator.mjs';
-import { isOver } from './lib/cluster.mjs';
+import { isOver, isPolled } from './lib/cluster.mjs';
 import { clientFactory } from './lib/clients.mjs';
 import { ctl, tryCtl } from './lib/ctl.mjs';
 import { openClient, settle } from './lib/exercise.js';
@@ -204,6 +204,9 @@ describe('a pair of replicas', () => {
       const me = await settle(handle);
       handle.closing = true;
       const { id } = await seen(b, me);
+      /* Between two polls its node would not see that it is ended. */
+      if (mode === 'polling')
+        await until(() => isPolled(cluster, me), SOON_MS, 'its poll');
       const lost = new Promise((resolve) =>
         handle.socket.once('disconnect', resolve),
       );

@@ -14,7 +14,7 @@ import { RawSession } from './lib/raw.mjs';
 import { startReplicated } from './lib/replicas.mjs';
 import { until, within } from './lib/wait.mjs';
 
-const SOON_MS = 10_000;
+const SOON_MS = 30_000;
 
 const secret = path.join(
   os.tmpdir(),
@@ -103,8 +103,8 @@ for (const [what, args] of [
     /* The node learns of it by the missing answer to its ping. */
     test('between two polls', async (t) => {
       const { cluster, session } = await begin(t, {
-        pingInterval: 1000,
-        pingTimeout: 1000,
+        pingInterval: 2000,
+        pingTimeout: 5000,
       });
       await session.open();
       await session.connect();

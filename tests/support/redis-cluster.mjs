@@ -110,14 +110,16 @@ class RedisCluster {
         return this.nodes.find((node) => node.port === port);
     }
 
-    /* Those that own slots, as {node, id, ranges}. */
+    /* Those that own slots, as {node, id, ranges}; none that was killed, which
+     * not all may have heard yet. */
     async masters()
     {
         const view = await this.view();
         return view
             .filter(({ flags, ranges }) => flags.includes('master') &&
                 !flags.includes('fail') && ranges.length > 0)
-            .map((one) => ({ ...one, node: this.serverOf(one) }));
+            .map((one) => ({ ...one, node: this.serverOf(one) }))
+            .filter(({ node }) => node);
     }
 
     /* The replicas of a master that masters() gave. */

@@ -10,6 +10,7 @@ import { listenQuietly, quietPort } from '../../support/ports.mjs';
 import { spawnChild } from './cluster.mjs';
 import { until } from './wait.mjs';
 
+const READY_MS = 30_000;
 const TOOLS = fileURLToPath(new URL('../../../build/tools/bin', import.meta.url));
 
 function find(name) {
@@ -44,7 +45,11 @@ async function start(name, args, write) {
     };
     let ended = false;
     exited.then(() => (ended = true));
-    await until(async () => ended || (await listens(port)), `${name} listens`);
+    await until(
+      async () => ended || (await listens(port)),
+      READY_MS,
+      `${name} listens`,
+    );
     if (!ended) return { port, stop };
     await stop();
     if (tries === 2) throw new Error(`${name} ended: ${stderr()}`);

@@ -6,6 +6,7 @@ import http from 'node:http';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { startGateway } from '../../support/gateway.mjs';
+import { quietPorts } from '../../support/ports.mjs';
 import { S } from './secure.mjs';
 import { until, within } from './wait.mjs';
 
@@ -42,10 +43,12 @@ export function spawnChild(command, args, env = {}) {
   return { child, exited, stderr: () => stderr };
 }
 
-function nodeCommand(server, name, options) {
+async function nodeCommand(server, name, options) {
   const json = JSON.stringify(options);
-  if (server === 'python')
-    return [PYTHON, [pathOf('servers/python_node.py'), name, json]];
+  if (server === 'python') {
+    const port = String(await quietPorts(2));
+    return [PYTHON, [pathOf('servers/python_node.py'), name, port, json]];
+  }
   return [process.execPath, [pathOf('servers/node.mjs'), server, name, json]];
 }
 
@@ -69,7 +72,7 @@ function getJson(port, path, method = 'GET') {
 
 /* One node, which the caller stops: stop() is SIGKILL. */
 export async function startNode(server, name, options) {
-  const [command, args] = nodeCommand(server, name, options);
+  const [command, args] = await nodeCommand(server, name, options);
   const { child, exited, stderr } = spawnChild(command, args);
   const firstLine = new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).once('line', resolve);
@@ -159,6 +162,12 @@ export async function startCluster({
     throw error;
   }
   return cluster;
+}
+
+/* Its node has a poll of it to answer. */
+export async function isPolled(cluster, { node, sid }) {
+  const { stats } = cluster.nodes.find(({ name }) => name === node);
+  return (await stats()).polled.includes(sid);
 }
 
 export async function isOver(cluster, { node, sid }) {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
+import { listenQuietly } from '../../support/ports.mjs';
 import { launchBrowser } from './browser.mjs';
 import { clientFactory } from './clients.mjs';
 import { openClient, settle } from './exercise.js';
@@ -124,7 +125,6 @@ export async function startWay(adminPort) {
       return new Promise((resolve) => server.close(resolve));
     },
   };
-  await way.open();
-  way.port = server.address().port;
+  way.port = await listenQuietly(server);
   return way;
 }

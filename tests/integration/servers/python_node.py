@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""One python-socketio node on aiohttp: `python_node.py NAME [OPTIONS-JSON]`.
+"""One python-socketio node on aiohttp: `python_node.py NAME PORT [OPTIONS]`.
 
-Speaks the same control protocol and events as node.mjs. It is meant for the
-interpreter that has Debian's python3-socketio and python3-aiohttp.
+Listens on that port, and for its control on the next one. Speaks the same
+control protocol and events as node.mjs. It is meant for the interpreter that
+has Debian's python3-socketio and python3-aiohttp.
 """
 import asyncio
-import errno
 import json
-import random
 import sys
 import time
 
@@ -15,7 +14,8 @@ import aiohttp.web
 import socketio
 
 NAME = sys.argv[1]
-OPTIONS = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+PORT = int(sys.argv[2])
+OPTIONS = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
 
 
 def now_ms():
@@ -176,19 +176,11 @@ async def control(request):
     return aiohttp.web.json_response(record.as_dict())
 
 
-async def listen(app):
+async def listen(app, port):
     runner = aiohttp.web.AppRunner(app, access_log=None)
     await runner.setup()
-    # Why not port 0: support/ports.mjs.
-    for _ in range(200):
-        port = random.randrange(10_000, 32_000)
-        try:
-            await aiohttp.web.TCPSite(runner, "127.0.0.1", port).start()
-            return port
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-    raise RuntimeError("no free port")
+    await aiohttp.web.TCPSite(runner, "127.0.0.1", port).start()
+    return port
 
 
 async def until_stdin_ends():
@@ -207,7 +199,10 @@ async def main():
     sio.attach(app)
     side = aiohttp.web.Application()
     side.router.add_route("*", "/{path:.*}", control)
-    ports = {"port": await listen(app), "control": await listen(side)}
+    ports = {
+        "port": await listen(app, PORT),
+        "control": await listen(side, PORT + 1),
+    }
     print(json.dumps(ports), flush=True)
     await until_stdin_ends()
 

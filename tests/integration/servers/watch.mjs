@@ -9,7 +9,7 @@ import http from 'node:http';
 const UNKNOWN = /"code":\s*1\b|Session ID unknown/;
 
 /* sessions: sid -> [opened at, closed at or null, reason]; pending: requests
- * not yet answered. */
+ * not yet answered; polled: the sids of such polls. */
 function emptyRecord() {
   return {
     sessions: {},
@@ -17,8 +17,14 @@ function emptyRecord() {
     probes: 0,
     requests: 0,
     pending: 0,
+    polled: [],
     addresses: {},
   };
+}
+
+/* Whatever stands before the query. */
+function sidOf(req) {
+  return new URLSearchParams(req.url.split('?')[1]).get('sid');
 }
 
 function note(record, req, answer) {
@@ -53,8 +59,13 @@ function watchResponse(record, req, res) {
       return original.call(this, chunk, ...rest);
     };
   }
+  const sid = req.method === 'GET' && sidOf(req);
   record.pending++;
-  res.on('close', () => record.pending--);
+  if (sid) record.polled.push(sid);
+  res.on('close', () => {
+    record.pending--;
+    if (sid) record.polled.splice(record.polled.indexOf(sid), 1);
+  });
   res.on('finish', () => {
     if (res.statusCode >= 300)
       note(record, req, { status: res.statusCode, text });

@@ -11,6 +11,7 @@ const BACKOFF_MS = 200;
 const BACK_MS = 5000; /* beyond the clients' own backoff */
 const SETTLE_MS = 2000;
 const FORGOTTEN_MS = 20_000;
+const LEFT_MS = 20_000;
 const NEW = ['n4', 'n5', 'n6'];
 const KILLED = 'n6';
 
@@ -73,6 +74,12 @@ async function shrink({ fleet, crowd, slow }, findings) {
 
 async function killRemoved({ fleet, crowd, slow }, findings) {
   const victims = (await crowd.report()).on(KILLED);
+  /* No visitor is there any more. */
+  await until(
+    async () => (await fleet.liveOn(KILLED)).length === victims.length,
+    LEFT_MS,
+    `others than ${victims.length} sessions are on ${KILLED}`,
+  );
   await crowd.mark();
   const { at } = await fleet.kill(KILLED);
   await pause((SETTLE_MS + BACKOFF_MS) * slow);
