@@ -5,6 +5,7 @@
  * {id, error}, and ends with the parent.
  */
 import { RawSession } from '../lib/raw.mjs';
+import { Stillness } from '../lib/stillness.mjs';
 import { pause, until } from '../lib/wait.mjs';
 import {
   Ports,
@@ -18,6 +19,7 @@ const CALM_MS = 60_000; /* a bound for busy machines, no promise */
 const STEP_MS = 25;
 const OPEN_MAX = 60; /* more than that a slow machine would never end */
 
+const still = new Stillness();
 const members = [];
 const visits = { done: [], failed: [], open: 0, rate: 0, agent: false };
 let way = null;
@@ -94,6 +96,7 @@ function report() {
   return {
     members: members.map((one) => one.report()),
     visits: { done, failed },
+    gaps: still.gaps,
   };
 }
 

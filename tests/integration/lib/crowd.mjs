@@ -5,6 +5,7 @@
  */
 import { fork } from 'node:child_process';
 import { pathOf } from './cluster.mjs';
+import { evened, overlap } from './stillness.mjs';
 
 const KINDS = [
   { client: '4', mode: 'upgrade' },
@@ -100,7 +101,10 @@ class Part {
 
 /* What everybody had lived through at the time of asking. */
 export class Report {
+  #parts;
+
   constructor(parts) {
+    this.#parts = parts;
     this.members = parts.flatMap(({ members }) => members);
     this.visits = parts.flatMap(({ visits }) => visits.done);
     this.failedVisits = parts.flatMap(({ visits }) => visits.failed);
@@ -124,6 +128,19 @@ export class Report {
         .filter(({ to }) => to !== null && to >= since)
         .map((life) => ({ id, kind, ...life })),
     );
+  }
+
+  /* When these were, and for how many ms one of the parts stood still in that
+   * time. */
+  endTimes(since) {
+    const times = this.#parts.flatMap(({ members, gaps }) => {
+      const lives = members.flatMap((member) => member.lives);
+      const ends = lives.map(({ to }) => to).filter((to) => to >= since);
+      return evened(ends, gaps, since);
+    });
+    const last = Math.max(since, ...times);
+    const stood = this.#parts.map(({ gaps }) => overlap(gaps, since, last));
+    return { times, stood: Math.max(...stood) };
   }
 
   errors(since = 0) {
